@@ -60,8 +60,9 @@ struct refusal
     std::span<field const> extra;
 };
 
-// Appends a complete response to `out`, of any status but 1xx: `Connection: close` and Content-Length always, and what the
-// status calls for: 405 Allow, 426 Sec-WebSocket-Version and Upgrade, 503 Retry-After. As above on errors.
+// Appends a complete response to `out`, of a status from 200 to 599: `Connection: close` always, Content-Length (but for 204
+// and 304, which have no body), and what the status calls for: 405 Allow, 426 Sec-WebSocket-Version and Upgrade, 503
+// Retry-After. As above on errors.
 [[nodiscard]] errc write_refusal(std::string& out, refusal const& answer);
 
 // --- Client ---

@@ -35,8 +35,11 @@ struct name_value
     std::string_view value;
 };
 
-// Elements of a separated list in one string, trimmed, empty ones left out. A separator inside a quoted string does not
-// separate. A range of string_view; views of the text given.
+// Whether a list may hold quoted strings, in which a separator does not separate (RFC 9110 section 5.6.4).
+enum class quotes : bool { plain, respected };
+
+// Elements of a separated list in one string, trimmed, empty ones left out. A range of string_view; views of the text
+// given.
 class list_range
 {
 public:
@@ -46,7 +49,11 @@ public:
         using value_type = std::string_view;
         using difference_type = std::ptrdiff_t;
         iterator() = default;
-        iterator(std::string_view rest, char separator) noexcept : rest_(rest), separator_(separator) { advance(); }
+        iterator(std::string_view rest, char separator, quotes q) noexcept :
+            rest_(rest), separator_(separator), quotes_(q == quotes::respected)
+        {
+            advance();
+        }
         [[nodiscard]] std::string_view operator*() const noexcept { return element_; }
         iterator& operator++() noexcept;
         void operator++(int) noexcept { ++*this; }
@@ -58,16 +65,20 @@ public:
         std::string_view rest_;
         std::string_view element_;
         char separator_ = ',';
+        bool quotes_ = true;
         bool done_ = false;
     };
 
-    explicit list_range(std::string_view text, char separator = ',') noexcept : text_(text), separator_(separator) {}
-    [[nodiscard]] iterator begin() const noexcept { return {text_, separator_}; }
+    explicit list_range(std::string_view text, char separator = ',', quotes q = quotes::respected) noexcept :
+        text_(text), separator_(separator), quotes_(q)
+    {}
+    [[nodiscard]] iterator begin() const noexcept { return {text_, separator_, quotes_}; }
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
 private:
     std::string_view text_;
     char separator_;
+    quotes quotes_;
 };
 
 // name=value pairs of a query or cookie string. A pair without '=' has an empty value. Nothing is decoded.
@@ -90,7 +101,7 @@ public:
         list_range::iterator at_;
     };
 
-    pair_range(std::string_view text, char separator) noexcept : list_(text, separator) {}
+    pair_range(std::string_view text, char separator) noexcept : list_(text, separator, quotes::plain) {}
     [[nodiscard]] iterator begin() const noexcept { return iterator{list_.begin()}; }
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 

@@ -118,6 +118,7 @@ private:
     bool rsv1_allowed_ : 1;
     bool in_frame_ : 1 = false;    // a data frame's header has been consumed, its end not delivered
     bool frame_start_ : 1 = false; // no piece of it has been delivered yet
+    bool message_start_ : 1 = false; // ... and the frame is its message's first
     bool fin_ : 1 = false;
     bool compressed_ : 1 = false;
     bool close_received_ : 1 = false;

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "proto/handshake.hpp"
+
+#include "proto/url.hpp"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace wring::proto {
+namespace {
+
+constexpr std::string_view guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+constexpr std::size_t max_subprotocols = 64; // names are compared pairwise
+
+// Base64 of exactly 16 bytes, in its one canonical form: the last character before the padding carries two bits.
+bool is_key(std::string_view key) noexcept
+{
+    constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    return key.size() == 24 && key.substr(22) == "==" && std::string_view{"AQgw"}.find(key[21]) != key.npos &&
+           key.substr(0, 22).find_first_not_of(alphabet) == key.npos;
+}
+
+// A Host field may not hold what parse_authority() refuses; an absolute form repeats it (RFC 9112 section 3.2.2).
+errc check_target_and_host(request_head const& request) noexcept
+{
+    auto const hosts = request.fields.count("Host");
+    if (hosts > 1) return errc::host_duplicate;
+    if (hosts == 0 && request.version.minor != 0) return errc::host_missing;
+    auto const host = request.fields.find("Host");
+    authority parsed;
+    if (host && parse_authority(*host, parsed) != errc::ok) return errc::host_invalid;
+
+    auto target = request.target;
+    if (target.starts_with('/')) return errc::ok;
+    auto const mark = target.find("://");
+    if (mark == target.npos) return errc::target_form;
+    auto const scheme = target.substr(0, mark);
+    if (!equal_ignoring_case(scheme, "http") && !equal_ignoring_case(scheme, "https") &&
+        !equal_ignoring_case(scheme, "ws") && !equal_ignoring_case(scheme, "wss"))
+        return errc::target_form;
+    target.remove_prefix(mark + 3);
+    target = target.substr(0, target.find_first_of("/?"));
+    if (parse_authority(target, parsed) != errc::ok) return errc::target_form;
+    return !host || equal_ignoring_case(target, *host) ? errc::ok : errc::host_mismatch;
+}
+
+// How long the body is (RFC 9112 section 6): anything two readers could read differently is refused.
+errc check_framing(request_head const& request) noexcept
+{
+    auto const lengths = request.fields.count("Content-Length");
+    auto const encodings = request.fields.count("Transfer-Encoding");
+    if (lengths != 0 && encodings != 0) return errc::length_and_encoding;
+    if (lengths > 1) return errc::content_length_invalid;
+    if (lengths == 1) {
+        auto const text = *request.fields.find("Content-Length");
+        if (text.empty() || text.size() > 19 || text.find_first_not_of("0123456789") != text.npos ||
+            (text.size() == 19 && text > "9223372036854775807"))
+            return errc::content_length_invalid;
+    }
+    if (encodings != 0) {
+        bool last_chunked = false;
+        bool const sound = request.fields.each_element("Transfer-Encoding", [&](std::string_view coding) {
+            if (last_chunked) return false; // nothing may follow chunked
+            last_chunked = equal_ignoring_case(coding, "chunked");
+            return true;
+        });
+        if (!sound || !last_chunked || request.version.minor == 0) return errc::transfer_encoding_invalid;
+    }
+    return errc::ok;
+}
+
+bool has_body(field_range const& fields) noexcept
+{
+    auto const length = fields.find("Content-Length");
+    return (length && length->find_first_not_of('0') != length->npos) || fields.count("Transfer-Encoding") != 0;
+}
+
+// Names of a subprotocol list, each a token, none twice.
+struct name_set
+{
+    std::array<std::string_view, max_subprotocols> names;
+    std::size_t size = 0;
+    errc error = errc::ok;
+
+    bool add(std::string_view name) noexcept
+    {
+        auto const end = names.begin() + static_cast<std::ptrdiff_t>(size);
+        if (!is_token(name))
+            error = errc::subprotocol_invalid;
+        else if (std::find(names.begin(), end, name) != end)
+            error = errc::subprotocol_duplicate;
+        else if (size == names.size())
+            error = errc::subprotocol_excess;
+        else
+            names[size++] = name;
+        return error == errc::ok;
+    }
+
+    [[nodiscard]] bool holds(std::string_view name) const noexcept
+    {
+        auto const end = names.begin() + static_cast<std::ptrdiff_t>(size);
+        return std::find(names.begin(), end, name) != end;
+    }
+};
+
+// The name of an extension list's element, without its parameters.
+std::string_view extension_name(std::string_view element) noexcept
+{
+    return trim(element.substr(0, element.find(';')));
+}
+
+bool offers_extension(std::string_view offer, std::string_view name) noexcept
+{
+    for (auto element : list_range{offer})
+        if (equal_ignoring_case(extension_name(element), name)) return true;
+    return false;
+}
+
+void append_field(std::string& out, std::string_view name, std::string_view value)
+{
+    out.append(name).append(": ").append(value).append("\r\n");
+}
+
+void append_fields(std::string& out, std::span<field const> fields)
+{
+    for (auto const& f : fields) append_field(out, f.name, f.value);
+}
+
+errc check_fields(std::span<field const> fields) noexcept
+{
+    for (auto const& f : fields)
+        if (auto const e = check_field(f); e != errc::ok) return e;
+    return errc::ok;
+}
+
+std::string_view reason_phrase(std::uint16_t status) noexcept
+{
+    switch (status) {
+    case 200: return "OK";
+    case 204: return "No Content";
+    case 301: return "Moved Permanently";
+    case 302: return "Found";
+    case 304: return "Not Modified";
+    case 307: return "Temporary Redirect";
+    case 308: return "Permanent Redirect";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 413: return "Content Too Large";
+    case 414: return "URI Too Long";
+    case 417: return "Expectation Failed";
+    case 426: return "Upgrade Required";
+    case 429: return "Too Many Requests";
+    case 431: return "Request Header Fields Too Large";
+    case 500: return "Internal Server Error";
+    case 503: return "Service Unavailable";
+    case 505: return "HTTP Version Not Supported";
+    default: return "";
+    }
+}
+
+} // namespace
+
+std::optional<std::array<char, 28>> accept_key(std::string_view key) noexcept
+{
+    // Keys have 24 characters; a longer one never passed check_upgrade().
+    std::array<char, 64 + guid.size()> text;
+    if (key.size() > 64) return std::nullopt;
+    std::copy(key.begin(), key.end(), text.begin());
+    std::copy(guid.begin(), guid.end(), text.begin() + static_cast<std::ptrdiff_t>(key.size()));
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
+    unsigned size = 0;
+    if (EVP_Digest(text.data(), key.size() + guid.size(), digest.data(), &size, EVP_sha1(), nullptr) != 1 || size != 20)
+        return std::nullopt;
+    std::array<unsigned char, 29> base64; // EVP_EncodeBlock ends its output with a NUL
+    EVP_EncodeBlock(base64.data(), digest.data(), 20);
+    std::array<char, 28> result;
+    std::copy_n(base64.begin(), result.size(), result.begin());
+    return result;
+}
+
+std::array<char, 24> encode_key(std::span<std::byte const, 16> random) noexcept
+{
+    std::array<unsigned char, 25> base64;
+    EVP_EncodeBlock(base64.data(), reinterpret_cast<unsigned char const*>(random.data()), 16);
+    std::array<char, 24> result;
+    std::copy_n(base64.begin(), result.size(), result.begin());
+    return result;
+}
+
+errc check_request(request_head const& request) noexcept
+{
+    if (auto const e = check_target_and_host(request); e != errc::ok) return e;
+    if (auto const e = check_framing(request); e != errc::ok) return e;
+    return request.fields.count("Expect") != 0 ? errc::expectation : errc::ok;
+}
+
+errc check_upgrade(request_head const& request) noexcept
+{
+    if (auto const e = check_request(request); e != errc::ok) return e;
+    auto const& fields = request.fields;
+    if (!fields.has_token("Upgrade", "websocket")) return errc::not_an_upgrade;
+    if (request.method != "GET") return errc::method_not_allowed;
+    if (request.version.minor == 0) return errc::http_1_0_upgrade; // RFC 9110 section 7.8
+    if (!fields.has_token("Connection", "upgrade")) return errc::connection_not_upgrade;
+    if (fields.has_token("Connection", "close")) return errc::connection_close;
+    if (has_body(fields)) return errc::body_on_upgrade;
+
+    auto const versions = fields.count("Sec-WebSocket-Version");
+    if (versions == 0) return errc::version_missing;
+    if (versions > 1) return errc::version_duplicate;
+    if (*fields.find("Sec-WebSocket-Version") != "13") return errc::version_unsupported;
+
+    auto const keys = fields.count("Sec-WebSocket-Key");
+    if (keys == 0) return errc::key_missing;
+    if (keys > 1) return errc::key_duplicate;
+    if (!is_key(*fields.find("Sec-WebSocket-Key"))) return errc::key_invalid;
+    return fields.count("Origin") > 1 ? errc::origin_duplicate : errc::ok;
+}
+
+subprotocol_choice choose_subprotocol(request_head const& request, std::string_view preferred) noexcept
+{
+    name_set offered;
+    request.fields.each_element("Sec-WebSocket-Protocol", [&](std::string_view name) { return offered.add(name); });
+    if (offered.error != errc::ok) return {offered.error, {}};
+    for (auto name : list_range{preferred})
+        if (offered.holds(name)) return {errc::ok, name};
+    return {};
+}
+
+errc check_field(field const& f) noexcept
+{
+    if (!is_token(f.name)) return errc::header_name;
+    if (!is_field_value(f.value)) return errc::header_value;
+    constexpr std::string_view handshake = "Sec-WebSocket-";
+    if (equal_ignoring_case(f.name.substr(0, handshake.size()), handshake)) return errc::header_reserved;
+    for (std::string_view name : {"Connection", "Upgrade", "Content-Length", "Transfer-Encoding", "Host"})
+        if (equal_ignoring_case(f.name, name)) return errc::header_reserved;
+    return errc::ok;
+}
+
+errc write_switching_protocols(std::string& out, switching_protocols const& answer)
+{
+    if (auto const e = check_fields(answer.extra); e != errc::ok) return e;
+    if (!answer.subprotocol.empty() && !is_token(answer.subprotocol)) return errc::subprotocol_invalid;
+    if (!is_field_value(answer.extensions)) return errc::header_value;
+    if (!is_key(answer.key)) return errc::key_argument;
+    auto const accept = accept_key(answer.key);
+    if (!accept) return errc::hash_unavailable;
+
+    out.append("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
+    append_field(out, "Sec-WebSocket-Accept", {accept->data(), accept->size()});
+    if (!answer.subprotocol.empty()) append_field(out, "Sec-WebSocket-Protocol", answer.subprotocol);
+    if (!answer.extensions.empty()) append_field(out, "Sec-WebSocket-Extensions", answer.extensions);
+    append_fields(out, answer.extra);
+    out.append("\r\n");
+    return errc::ok;
+}
+
+errc write_refusal(std::string& out, refusal const& answer)
+{
+    if (auto const e = check_fields(answer.extra); e != errc::ok) return e;
+    if (!is_field_value(answer.content_type)) return errc::header_value;
+
+    out.append("HTTP/1.1 ").append(std::to_string(answer.status)).append(" ");
+    out.append(reason_phrase(answer.status)).append("\r\n");
+    if (answer.status == 426) {
+        out.append("Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+    } else {
+        out.append("Connection: close\r\n");
+    }
+    if (answer.status == 405) append_field(out, "Allow", "GET");
+    if (answer.status == 503) append_field(out, "Retry-After", std::to_string(answer.retry_after));
+    if (!answer.body.empty()) append_field(out, "Content-Type", answer.content_type);
+    bool const bodiless = answer.status == 204 || answer.status == 304; // RFC 9110 section 8.6
+    if (!bodiless) append_field(out, "Content-Length", std::to_string(answer.body.size()));
+    append_fields(out, answer.extra);
+    out.append("\r\n").append(bodiless ? "" : answer.body);
+    return errc::ok;
+}
+
+errc write_request(std::string& out, client_request const& request)
+{
+    authority host;
+    if (parse_authority(request.host, host) != errc::ok) return errc::host_argument;
+    bool const only_query = request.target.starts_with('?');
+    if ((!only_query && !request.target.starts_with('/')) || !valid_url_target(request.target))
+        return errc::target_argument;
+    if (!is_key(request.key)) return errc::key_argument;
+    name_set names;
+    for (auto name : list_range{request.subprotocols})
+        if (!names.add(name)) return names.error;
+    if (!is_field_value(request.subprotocols) || !is_field_value(request.extensions) || !is_field_value(request.origin))
+        return errc::header_value;
+    if (auto const e = check_fields(request.extra); e != errc::ok) return e;
+
+    out.append("GET ").append(only_query ? "/" : "").append(request.target).append(" HTTP/1.1\r\n");
+    append_field(out, "Host", request.host);
+    out.append("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n");
+    append_field(out, "Sec-WebSocket-Key", request.key);
+    if (names.size != 0) append_field(out, "Sec-WebSocket-Protocol", request.subprotocols);
+    if (!request.extensions.empty()) append_field(out, "Sec-WebSocket-Extensions", request.extensions);
+    if (!request.origin.empty()) append_field(out, "Origin", request.origin);
+    append_fields(out, request.extra);
+    out.append("\r\n");
+    return errc::ok;
+}
+
+errc skip_interim(response_head const& response, unsigned& seen, bool& skip) noexcept
+{
+    skip = response.status < 200 && response.status != 101;
+    if (!skip) return errc::ok;
+    return ++seen > max_interim_responses ? errc::too_many_interim : errc::ok;
+}
+
+errc check_response(response_head const& response, client_request const& sent, accepted& out) noexcept
+{
+    auto const& fields = response.fields;
+    if (response.status != 101) return errc::status_not_101;
+    if (response.version.minor == 0) return errc::response_http_1_0;
+    if (fields.count("Upgrade") != 1 || !equal_ignoring_case(*fields.find("Upgrade"), "websocket"))
+        return errc::response_upgrade;
+    if (!fields.has_token("Connection", "upgrade")) return errc::response_connection;
+
+    auto const accepts = fields.count("Sec-WebSocket-Accept");
+    if (accepts == 0) return errc::accept_missing;
+    if (accepts > 1) return errc::accept_duplicate;
+    auto const expected = accept_key(sent.key);
+    if (!expected) return errc::hash_unavailable;
+    if (*fields.find("Sec-WebSocket-Accept") != std::string_view{expected->data(), expected->size()})
+        return errc::accept_mismatch;
+
+    // Each extension was offered, and is there once.
+    errc bad = errc::ok;
+    auto const lines = fields.count("Sec-WebSocket-Extensions");
+    std::array<std::string_view, 8> seen;
+    std::size_t count = 0;
+    fields.each_element("Sec-WebSocket-Extensions", [&](std::string_view element) {
+        auto const name = extension_name(element);
+        auto const end = seen.begin() + static_cast<std::ptrdiff_t>(count);
+        bool const again = std::any_of(seen.begin(), end, [&](auto s) { return equal_ignoring_case(s, name); });
+        if (!offers_extension(sent.extensions, name))
+            bad = errc::extension_unoffered;
+        else if (again || count == seen.size())
+            bad = errc::extension_duplicate;
+        else
+            seen[count++] = name;
+        return bad == errc::ok;
+    });
+    if (bad != errc::ok) return bad;
+    if (lines > 1) return errc::extension_duplicate;
+
+    accepted a;
+    a.extensions = fields.find("Sec-WebSocket-Extensions").value_or("");
+    auto const protocols = fields.count("Sec-WebSocket-Protocol");
+    if (protocols > 1) return errc::response_subprotocol_multiple;
+    if (protocols == 1) {
+        a.subprotocol = *fields.find("Sec-WebSocket-Protocol");
+        if (a.subprotocol.find(',') != a.subprotocol.npos) return errc::response_subprotocol_multiple;
+        auto const offer = list_range{sent.subprotocols};
+        bool offered = false;
+        for (auto name : offer) offered = offered || name == a.subprotocol;
+        if (!offered) return errc::response_subprotocol_unoffered;
+    }
+    out = a;
+    return errc::ok;
+}
+
+} // namespace wring::proto

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "proto/mask.hpp"
+
+#include <atomic>
+#include <bit>
+#include <cstring>
+
+namespace wring::proto {
+namespace {
+
+template <typename Word> Word load(std::byte const* from) noexcept
+{
+    Word w;
+    std::memcpy(&w, from, sizeof w);
+    return w;
+}
+
+template <typename Word> void store(std::byte* to, Word w) noexcept
+{
+    std::memcpy(to, &w, sizeof w);
+}
+
+// The key as it applies `shift` bytes further on.
+std::uint32_t rotate(std::uint32_t key, std::size_t shift) noexcept
+{
+    auto const bits = static_cast<int>(8 * (shift & 3));
+    return std::endian::native == std::endian::little ? std::rotr(key, bits) : std::rotl(key, bits);
+}
+
+std::uint64_t twice(std::uint32_t key) noexcept
+{
+    return std::uint64_t{key} << 32 | key;
+}
+
+// Up to 16 bytes: a word from the front and one from the back, which may overlap. Both are loaded before either is
+// stored, so that in place no byte is masked twice.
+void mask_short(std::byte* dst, std::byte const* src, std::size_t size, std::uint32_t key) noexcept
+{
+    if (size >= 8) {
+        auto const front = load<std::uint64_t>(src) ^ twice(key);
+        auto const back = load<std::uint64_t>(src + size - 8) ^ twice(rotate(key, size - 8));
+        store(dst, front);
+        store(dst + size - 8, back);
+    } else if (size >= 4) {
+        auto const front = load<std::uint32_t>(src) ^ key;
+        auto const back = load<std::uint32_t>(src + size - 4) ^ rotate(key, size - 4);
+        store(dst, front);
+        store(dst + size - 4, back);
+    } else {
+        auto const bytes = std::bit_cast<std::array<std::byte, 4>>(key);
+        for (std::size_t i = 0; i < size; ++i) dst[i] = src[i] ^ bytes[i];
+    }
+}
+
+// Vectors of the compiler, which become SSE2, NEON or AVX2 registers.
+using vector16 = std::uint32_t __attribute__((vector_size(16)));
+using vector32 = std::uint32_t __attribute__((vector_size(32)));
+
+#if defined(__x86_64__)
+constexpr std::size_t small = 128; // below this the wider registers do not pay for the indirect call
+
+void choose(std::byte* dst, std::byte const* src, std::size_t size, std::uint32_t key) noexcept;
+
+// Constant initialised, so that it works before main() too. Threads that race store the same value.
+constinit std::atomic<detail::mask_kernel> kernel{&choose};
+
+void choose(std::byte* dst, std::byte const* src, std::size_t size, std::uint32_t key) noexcept
+{
+    auto const best = detail::have_avx2() ? &detail::mask_avx2 : &detail::mask_vector;
+    kernel.store(best, std::memory_order_relaxed);
+    best(dst, src, size, key);
+}
+#endif
+
+void run(std::byte* dst, std::byte const* src, std::size_t size, std::uint32_t key) noexcept
+{
+    if (size <= 16) return mask_short(dst, src, size, key);
+#if defined(__x86_64__)
+    if (size >= small) return kernel.load(std::memory_order_relaxed)(dst, src, size, key);
+#endif
+    detail::mask_vector(dst, src, size, key);
+}
+
+} // namespace
+
+namespace detail {
+
+std::uint32_t rotated_key(mask_key key, std::uint64_t offset) noexcept
+{
+    return rotate(std::bit_cast<std::uint32_t>(key), static_cast<std::size_t>(offset & 3));
+}
+
+void mask_words(std::byte* dst, std::byte const* src, std::size_t size, std::uint32_t key) noexcept
+{
+    auto const key8 = twice(key);
+    for (; size > 16; dst += 8, src += 8, size -= 8) store(dst, load<std::uint64_t>(src) ^ key8);
+    mask_short(dst, src, size, key);
+}
+
+void mask_vector(std::byte* dst, std::byte const* src, std::size_t size, std::uint32_t key) noexcept
+{
+    vector16 const key16{key, key, key, key};
+    for (; size >= 64; dst += 64, src += 64, size -= 64) {
+        auto const a = load<vector16>(src) ^ key16;
+        auto const b = load<vector16>(src + 16) ^ key16;
+        auto const c = load<vector16>(src + 32) ^ key16;
+        auto const d = load<vector16>(src + 48) ^ key16;
+        store(dst, a);
+        store(dst + 16, b);
+        store(dst + 32, c);
+        store(dst + 48, d);
+    }
+    for (; size > 16; dst += 16, src += 16, size -= 16) store(dst, load<vector16>(src) ^ key16);
+    mask_short(dst, src, size, key);
+}
+
+#if defined(__x86_64__)
+
+// No helper takes or returns a vector32: callers without AVX2 would pass it in another way.
+__attribute__((target("avx2"))) void mask_avx2(std::byte* dst, std::byte const* src, std::size_t size,
+                                               std::uint32_t key) noexcept
+{
+    vector32 const key32{key, key, key, key, key, key, key, key};
+    for (; size >= 128; dst += 128, src += 128, size -= 128) {
+        vector32 block[4];
+        std::memcpy(block, src, sizeof block);
+        for (auto& v : block) v ^= key32;
+        std::memcpy(dst, block, sizeof block);
+    }
+    for (; size >= 32; dst += 32, src += 32, size -= 32) {
+        vector32 v;
+        std::memcpy(&v, src, sizeof v);
+        v ^= key32;
+        std::memcpy(dst, &v, sizeof v);
+    }
+    mask_vector(dst, src, size, key);
+}
+
+bool have_avx2() noexcept
+{
+    return __builtin_cpu_supports("avx2") != 0;
+}
+
+#else
+
+bool have_avx2() noexcept
+{
+    return false;
+}
+
+#endif
+
+} // namespace detail
+
+void mask(std::span<std::byte> data, mask_key key, std::uint64_t offset) noexcept
+{
+    run(data.data(), data.data(), data.size(), detail::rotated_key(key, offset));
+}
+
+void mask_copy(std::byte* dst, std::span<std::byte const> src, mask_key key, std::uint64_t offset) noexcept
+{
+    run(dst, src.data(), src.size(), detail::rotated_key(key, offset));
+}
+
+} // namespace wring::proto

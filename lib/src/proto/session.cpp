@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "proto/session.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace wring::proto {
+namespace {
+
+constexpr std::uint64_t or_unlimited(std::uint64_t limit) noexcept
+{
+    return limit == 0 ? std::numeric_limits<std::uint64_t>::max() : limit;
+}
+
+} // namespace
+
+session::session(role self, limits const& l, bool rsv1_allowed) noexcept :
+    limits_(&l), self_(self), rsv1_allowed_(rsv1_allowed)
+{}
+
+event session::next(std::span<std::byte>& input) noexcept
+{
+    if (close_received_ || error_ != errc::ok) {
+        input = input.last(0);
+        return {};
+    }
+    if (in_frame_) return data(input);
+
+    frame_header h;
+    auto const header = parse_header(input, {self_, rsv1_allowed_}, h);
+    if (header.error != errc::ok) return fail(header.error, input);
+    if (header.size == 0) return {};
+    auto const rest = input.subspan(header.size);
+    if (is_control(h.op)) {
+        if (rest.size() < h.length) return {}; // at most 125 bytes: the caller keeps them
+        auto const length = static_cast<std::size_t>(h.length);
+        input = rest.subspan(length);
+        return control(h, rest.first(length), input);
+    }
+    if (auto const e = begin_frame(h); e != errc::ok) return fail(e, input);
+    input = rest;
+    return data(input);
+}
+
+event session::fail(errc e, std::span<std::byte>& input) noexcept
+{
+    error_ = e;
+    in_frame_ = false;
+    input = input.last(0);
+    event v;
+    v.what = event::kind::violation;
+    v.error = e;
+    return v;
+}
+
+event session::control(frame_header const& h, std::span<std::byte> payload, std::span<std::byte>& input) noexcept
+{
+    if (h.masked) mask(payload, h.key);
+    event v;
+    v.op = h.op;
+    v.payload = payload;
+    if (h.op != opcode::close) {
+        v.what = h.op == opcode::ping ? event::kind::ping : event::kind::pong;
+        return v;
+    }
+    close_payload close;
+    if (auto const e = parse_close(payload, close); e != errc::ok) return fail(e, input);
+    close_received_ = true;
+    v.what = event::kind::close;
+    v.has_code = close.code != close_no_status;
+    v.code = close.code;
+    v.reason = close.reason;
+    close_code_ = v.has_code ? close.code : std::uint16_t{0};
+    return v;
+}
+
+errc session::begin_frame(frame_header const& h) noexcept
+{
+    if (h.op == opcode::continuation) {
+        if (!receiving_message()) return errc::continuation_stray;
+    } else {
+        if (receiving_message()) return errc::continuation_expected;
+        receiving_ = h.op;
+        compressed_ = h.rsv1;
+        message_ = 0;
+        fragments_ = 0;
+        utf8_.reset();
+    }
+    // A difference, never a sum, is compared: nothing wraps, not even when the limits were lowered meanwhile.
+    auto const max_message = or_unlimited(limits_->max_message);
+    if (h.length > or_unlimited(limits_->max_frame)) return errc::frame_too_large;
+    if (h.length > max_message - std::min(message_, max_message)) return errc::message_too_large;
+    if (limits_->max_fragments != 0 && fragments_ >= limits_->max_fragments) return errc::too_many_fragments;
+    message_ += h.length;
+    if (limits_->max_fragments != 0) ++fragments_;
+    length_ = remaining_ = h.length;
+    key_ = h.key;
+    fin_ = h.fin;
+    message_start_ = h.op != opcode::continuation;
+    frame_start_ = in_frame_ = true;
+    return errc::ok;
+}
+
+event session::data(std::span<std::byte>& input) noexcept
+{
+    // A piece without payload is reported only for a frame without payload.
+    if (input.empty() && remaining_ != 0) return {};
+    auto const size = static_cast<std::size_t>(std::min<std::uint64_t>(remaining_, input.size()));
+    auto const piece = input.first(size);
+    if (self_ == role::server) mask(piece, key_, length_ - remaining_);
+    bool const frame_end = remaining_ == size;
+    bool const message_end = frame_end && fin_;
+    if (receiving_ == opcode::text && !compressed_)
+        if (!utf8_.feed(piece) || (message_end && !utf8_.complete())) return fail(errc::utf8_text, input);
+
+    remaining_ -= size;
+    input = input.subspan(size);
+    event v;
+    v.what = event::kind::data;
+    v.op = receiving_;
+    v.frame_start = frame_start_;
+    v.frame_end = frame_end;
+    v.message_start = frame_start_ && message_start_;
+    v.message_end = message_end;
+    v.compressed = compressed_;
+    v.frame_length = length_;
+    v.frame_remaining = remaining_;
+    v.payload = piece;
+    frame_start_ = false;
+    if (frame_end) in_frame_ = false;
+    if (message_end) receiving_ = opcode::continuation;
+    return v;
+}
+
+errc session::start_frame(opcode& op, bool fin) noexcept
+{
+    if (close_sent_) return errc::send_after_close;
+    switch (op) {
+    case opcode::close:
+        if (!fin) return errc::send_control_fragmented;
+        close_sent_ = true;
+        return errc::ok;
+    case opcode::ping:
+    case opcode::pong:
+        return fin ? errc::ok : errc::send_control_fragmented;
+    case opcode::continuation:
+        if (!sending_message()) return errc::send_no_message;
+        break;
+    case opcode::text:
+    case opcode::binary:
+        if (!sending_message()) {
+            if (!fin) sending_ = op;
+            return errc::ok;
+        }
+        if (op != sending_) return errc::send_interleaved;
+        op = opcode::continuation;
+        break;
+    default:
+        return errc::send_reserved_opcode;
+    }
+    if (fin) sending_ = opcode::continuation;
+    return errc::ok;
+}
+
+std::size_t session::encode_header(opcode op, bool fin, bool rsv1, std::uint64_t length, mask_key key,
+                                   std::span<std::byte, max_header_size> out) const noexcept
+{
+    return write_header({fin, rsv1, self_ == role::client, op, key, length}, out);
+}
+
+std::size_t session::encode_control(opcode op, std::span<std::byte const> payload, mask_key key,
+                                    std::span<std::byte, max_control_frame> out) const noexcept
+{
+    payload = payload.first(std::min(payload.size(), max_control_payload));
+    auto const size = encode_header(op, true, false, payload.size(), key, out.first<max_header_size>());
+    if (self_ == role::client)
+        mask_copy(out.data() + size, payload, key);
+    else
+        std::copy(payload.begin(), payload.end(), out.begin() + static_cast<std::ptrdiff_t>(size));
+    return size + payload.size();
+}
+
+std::uint16_t session::close_reply_code() const noexcept
+{
+    return error_ != errc::ok ? close_code_for(error_) : close_code_;
+}
+
+} // namespace wring::proto
