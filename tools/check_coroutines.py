@@ -48,6 +48,7 @@ class Source:
         self.lines = self.raw.split("\n")
         self.off = "check_coroutines: off" in "\n".join(self.lines[:5])
         self.text = TOKEN.sub(self.blank, self.raw)
+        self.text = re.sub(r"\boperator\s+co_await\b", lambda found: " " * len(found.group(0)), self.text)
         self.starts = [0]
         for line in self.lines:
             self.starts.append(self.starts[-1] + len(line) + 1)
@@ -161,7 +162,7 @@ class Source:
 
     def no_local(self, start, own):
         hazard = None
-        for match in re.finditer(r"\b(if|while|switch|for)\s*(?:constexpr\s*)?\(", own):
+        for match in re.finditer(r"\b(if|while|switch|for)\s*\(", own):
             open_ = start + 1 + match.end() - 1
             close = self.pair.get(open_, open_)
             if re.search(r"\bco_await\b", self.text[open_:close]):

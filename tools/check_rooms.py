@@ -105,7 +105,7 @@ def check(lib):
                 elif quoted:
                     fault(path, line, f"include of a file that is not there: {name}")
                 continue
-            edges.setdefault(path, []).append((line, target))
+            told = len(faults)
             there = house.room(target)
             if room == "public":
                 if there != "public":
@@ -117,6 +117,8 @@ def check(lib):
                 fault(path, line, f"proto may include nothing of ours but itself: {name} (room {there})")
             elif there not in ARROWS[room]:
                 fault(path, line, f"the arrow {room} -> {there} points up: {name}")
+            if len(faults) == told:
+                edges.setdefault(path, []).append((line, target))
 
     # cycles, each told once
     state = {}

@@ -1,0 +1,5 @@
+// In no build file on purpose.
+int numbers[3];
+// [sum]
+int sum = 0;
+// [/sum]

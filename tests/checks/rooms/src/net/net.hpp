@@ -1,0 +1,4 @@
+#pragma once
+#include "engine/engine.hpp"
+#include "nowhere.hpp"              // expect: a file that is not there
+#include "hub/hub.hpp"              // expect: net -> hub points up

@@ -1,0 +1,2 @@
+#pragma once
+#include "frame.hpp"                // expect: include cycle

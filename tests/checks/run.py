@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""Tests of the checks in tools/: what is bad must be told, with its file and line, and nothing else."""
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+failed = False
+
+
+def tell(good, name, detail=""):
+    global failed
+    failed = failed or not good
+    print(("ok - " if good else "not ok - ") + name, flush=True)
+    if not good:
+        print(detail, flush=True)
+
+
+def call(tool, *arguments, cwd=ROOT):
+    done = subprocess.run([sys.executable, str(ROOT / "tools" / tool), *map(str, arguments)], cwd=cwd, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    return done.returncode, done.stdout
+
+
+def expected(folder):
+    """file:line -> text, from the "expect: TEXT" marks of the files below a folder."""
+    marks = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                match = re.search(r"// expect: (.*)$", line)
+                if match:
+                    marks[f"{path.relative_to(ROOT)}:{number}"] = match.group(1)
+    return marks
+
+
+def compare(name, folder, status, output):
+    marks = expected(folder)
+    told = {}
+    for line in output.splitlines():
+        match = re.match(r"([^:]+:\d+): (.*)$", line)
+        if match:
+            told[match.group(1)] = match.group(2)
+    missed = [f"not told: {place}: {text}" for place, text in marks.items() if text not in told.get(place, "")]
+    wrong = [f"told for nothing: {place}: {text}" for place, text in told.items() if place not in marks]
+    tell(marks and not missed and not wrong and status == 1, name, "\n".join(missed + wrong) or output)
+
+
+def rooms():
+    compare("check_rooms tells arrows that point up, and only those", HERE / "rooms", *call("check_rooms.py", HERE / "rooms"))
+
+
+def coroutines():
+    bad = HERE / "coroutines" / "bad.cpp"
+    status, output = call("check_coroutines.py", bad)
+    compare("check_coroutines tells the hazards, and only those", HERE / "coroutines", status, output.replace("[", "").replace("]", ""))
+
+
+def words(scratch):
+    home, registry = "/ho" + "me/somebody", "registry.np" + "mjs.org"
+    bad = scratch / "bad.txt"
+    bad.write_text("\n".join([
+        f"cd {home}/wring",
+        "see lib/src/home/x and https://example.org/home/x",
+        f'source = "{"/t" + "mp"}/wring-test.sock"',
+        f"npm config set registry https://{registry}",
+        "unix:/run/app.sock, /usr/include, /etc/os-release, /dev/null",
+        f"cd {home}/wring    # check_words: ok",
+        "a file:" + "///etc/passwd",
+    ]) + "\n")
+    status, output = call("check_words.py", bad)
+    lines = [int(number) for number in re.findall(r"bad\.txt:(\d+): ", output)]
+    tell(status == 1 and lines == [1, 3, 4, 7], "check_words tells machine paths and registry hosts, and only those", output)
+
+
+def docs(scratch):
+    source = "tests/checks/docs/program.cpp"
+    page = scratch / "page.md"
+
+    def ends(text, where, what, name):
+        page.write_text(text)
+        status, output = call("check_docs.py", page)
+        tell(status == 1 and f"page.md:{where}: " in output and what in output, name, output)
+
+    good = f"# A page\n\n<!-- from: {source}:sum -->\n```cpp\nint sum = 0;\nfor (int n : numbers)\n    sum += n;\n```\n\n```sh\ntools/demo\n```\n"
+    page.write_text(good)
+    status, output = call("check_docs.py", page)
+    tell(status == 0, "check_docs accepts a block that is its source", output)
+    ends("text\n```cpp\nint x;\n```\n", 2, "no <!-- from:", "check_docs tells a block without a source")
+    ends("```\nint x;\n```\n", 1, "no <!-- from:", "check_docs tells a block without a language or a source")
+    ends(good.replace("sum += n", "sum -= n"), 7, "differs from", "check_docs tells a block that differs, and where")
+    ends(good.replace(":sum", ":product"), 3, "has no pair of lines", "check_docs tells a tag that is not there")
+    ends(good.replace("program.cpp", "nothing.cpp"), 3, "there is no file", "check_docs tells a source that is not there")
+    ends(good.replace("program.cpp", "stray.cpp"), 3, "in no meson.build", "check_docs tells a source that is not compiled")
+    ends("```cpp\nint x;\n", 1, "without an end", "check_docs tells a block without an end")
+    page.write_text(good.replace("sum += n", "sum -= n"))
+    status, output = call("check_docs.py", "--write", page)
+    tell(status == 0 and page.read_text() == good, "check_docs --write restores the block", output)
+
+
+def headers(scratch):
+    """A house of four public headers: a good one, one that leaks, one that reads a private header, one left out."""
+    public, private = scratch / "lib" / "include" / "wring", scratch / "lib" / "src"
+    public.mkdir(parents=True)
+    private.mkdir(parents=True)
+    (scratch / "fake" / "fmt").mkdir(parents=True)
+    (scratch / "fake" / "fmt" / "core.h").write_text("\n")
+    (private / "secret.hpp").write_text("\n")
+    (public / "good.hpp").write_text("#include <cstddef>\n")
+    (public / "leaks.hpp").write_text("#include <fmt/core.h>\n")
+    (public / "fmt.hpp").write_text("#include <fmt/core.h>\n")
+    (public / "peeks.hpp").write_text('#include "../../src/secret.hpp"\n')
+    (public / "left_out.hpp").write_text("\n")
+    rules = ["rule cxx", "  command = c++ -std=c++20 -MD -MF $out.d -I lib/include -I fake -c $in -o $out", "  deps = gcc",
+             "  depfile = $out.d"]
+    for name in ("good", "leaks", "fmt", "peeks"):
+        (scratch / f"{name}_alone.cpp").write_text(f"#include <wring/{name}.hpp>\n")
+        rules.append(f"build headers_alone.p/{name}_alone.cpp.o: cxx {name}_alone.cpp")
+    (scratch / "build.ninja").write_text("\n".join(rules) + "\n")
+    subprocess.run(["ninja", "--quiet", "-C", str(scratch)], check=True)
+    status, output = call("check_headers", scratch, scratch)
+    told = sorted(re.findall(r"wring/(\w+)\.hpp:1: ", output))
+    tell(status == 1 and told == ["leaks", "left_out", "peeks"], "check_headers tells leaks, and only those", output)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    rooms()
+    coroutines()
+    words(pathlib.Path(folder))
+    docs(pathlib.Path(folder))
+    (pathlib.Path(folder) / "house").mkdir()
+    headers(pathlib.Path(folder) / "house")
+sys.exit(1 if failed else 0)
