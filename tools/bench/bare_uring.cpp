@@ -28,7 +28,8 @@ enum class op : std::uint8_t
 {
     accept,
     receive,
-    send
+    send,
+    cancel
 };
 
 std::uint64_t tag(op what, int fd)
@@ -68,7 +69,8 @@ class server
 {
 public:
     explicit server(const options& o)
-        : options_(o), listener_(bench::listen_on(o.bind, false)), references_(o.buffers, 0)
+        : options_(o), listener_(bench::listen_on(o.bind, false)),
+          queue_limit_(o.broadcast ? o.buffers / 2 : o.buffers / 8), references_(o.buffers, 0)
     {
         make_ring();
         make_buffers();
@@ -169,6 +171,15 @@ private:
         c.receiving = true;
     }
 
+    // May miss a receive that is just being run. Then more data comes and asks again.
+    void cancel_receive(int fd)
+    {
+        auto* s = sqe();
+        io_uring_prep_cancel64(s, tag(op::receive, fd), 0);
+        s->flags |= IOSQE_CQE_SKIP_SUCCESS;
+        s->user_data = tag(op::cancel, fd);
+    }
+
     void start_send(int fd)
     {
         auto& c = at(fd);
@@ -190,6 +201,8 @@ private:
             return received(fd, cqe);
         case op::send:
             return sent(fd, cqe.res);
+        case op::cancel:
+            return; // only the canceled operation's own completion means anything
         }
     }
 
@@ -239,9 +252,9 @@ private:
         else if (cqe.res == -ENOBUFS) {
             c.starved = true;
             starved_.push_back(fd);
-        } else if (cqe.res > 0)
-            arm_receive(fd);
-        else
+        } else if (cqe.res > 0 || cqe.res == -ECANCELED) {
+            if (!c.queue) arm_receive(fd); // else when the queue has been sent
+        } else
             drop(fd);
     }
 
@@ -252,8 +265,13 @@ private:
         if (c.sending) {
             if (!c.queue) c.queue = std::make_unique<std::deque<piece>>();
             c.queue->push_back(p);
-            // One peer that does not read must not hold the buffers of all.
-            if (c.queue->size() > options_.buffers / 4) drop(fd);
+            if (c.queue->size() <= queue_limit_) return;
+            // One peer that does not read must not hold the buffers of all: an echo stops receiving from it, a
+            // broadcast drops it.
+            if (options_.broadcast)
+                drop(fd);
+            else if (c.receiving)
+                cancel_receive(fd);
             return;
         }
         c.current = p;
@@ -280,11 +298,13 @@ private:
         release(c.current.id);
         if (c.open && result <= 0) drop(fd);
         if (!c.open) return close_when_quiet(fd);
-        if (!c.queue) return;
-        c.current = c.queue->front();
-        c.queue->pop_front();
-        if (c.queue->empty()) c.queue.reset();
-        start_send(fd);
+        if (c.queue) {
+            c.current = c.queue->front();
+            c.queue->pop_front();
+            if (c.queue->empty()) c.queue.reset();
+            start_send(fd);
+        }
+        if (!c.queue && !c.receiving && !c.starved) arm_receive(fd);
     }
 
     // From here on only the completions that are still due are waited for; shutdown makes them come.
@@ -352,6 +372,7 @@ private:
 
     options options_;
     int listener_;
+    std::size_t queue_limit_; // pieces that may wait for one connection
     io_uring ring_{};
     io_uring_buf_ring* buffer_ring_ = nullptr;
     char* bytes_ = nullptr;

@@ -46,7 +46,7 @@ struct host_port
 inline host_port split_host_port(std::string_view s)
 {
     auto colon = s.rfind(':');
-    if (colon == s.npos || colon + 1 == s.size()) die("'" + std::string(s) + "' is not HOST:PORT");
+    if (colon == s.npos || colon + 1 == s.size()) die(std::string(s) + " is not HOST:PORT");
     auto host = s.substr(0, colon);
     if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
     return {std::string(host), std::string(s.substr(colon + 1))};
@@ -81,7 +81,12 @@ inline std::string to_string(const address& a)
     char host[NI_MAXHOST], port[NI_MAXSERV];
     if (getnameinfo(a.get(), a.length, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0)
         return "?";
-    return a.family() == AF_INET6 ? "[" + std::string(host) + "]:" + port : std::string(host) + ":" + port;
+    std::string out;
+    if (a.family() == AF_INET6)
+        out.append("[").append(host).append("]");
+    else
+        out = host;
+    return out.append(":").append(port);
 }
 
 // As many descriptors as this user may have: a load of 10,000 connections needs them on both sides.
