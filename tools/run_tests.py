@@ -131,8 +131,9 @@ def build(variant, targets):
     done = subprocess.run(["ninja", "--quiet", "-k", "20", "-C", variant.folder] + targets, cwd=ROOT,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           errors="replace")
-    if done.stdout.strip():
-        say(done.stdout.rstrip())
+    output = re.sub(r"^(ninja: no work to do\.|Cleaning\.\.\. \d+ files\.)$", "", done.stdout, flags=re.M).strip()
+    if output:
+        say(output)
     took = time.monotonic() - started
     if took > 2:
         say(f"   built in {took:.0f} s")
