@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSL-1.0
+// listener: accepts connections, of TCP or Unix sockets alike.
+#pragma once
+
+#include <wring/stream.hpp>
+
+namespace wring {
+
+namespace detail {
+class listener_core;
+}
+
+struct listen_options
+{
+    int backlog = 1024;
+    bool no_delay = true;       ///< TCP_NODELAY on accepted streams
+    bool v6_only = false;       ///< an IPv6 endpoint takes IPv6 only
+};
+
+/// A listening socket on the loop it was made on. Closed when destroyed; a Unix path is removed then.
+///
+/// With several loops (run_options::threads > 1) each loop binds the same endpoint and the system spreads the
+/// connections (SO_REUSEPORT); with port 0 all get the port that the first was given.
+class listener
+{
+public:
+    listener(listener&&) noexcept;
+    listener& operator=(listener&&) noexcept;
+    ~listener();
+
+    /// Binds and listens. `text` as in endpoint::parse; a name such as `localhost:80` is looked up, which may block, so
+    /// bind at start-up. Port 0 lets the system choose: see local(). A Unix path left over by a
+    /// process that has ended is replaced; one in use gives EADDRINUSE.
+    [[nodiscard]] static result<listener> bind(std::string_view text, listen_options options = {});
+
+    /// Takes over a listening socket (systemd activation, a parent process). An error leaves `fd` with the caller.
+    [[nodiscard]] static result<listener> adopt(int fd, listen_options options = {});
+
+    class accept_operation;
+
+    /// Completes with the next connection, or an error: errc::canceled, errc::closed after close(), or a system
+    /// error that the listener can't recover from. Out of file descriptors is none: it is reported once on standard
+    /// error, and accepting goes on when some are free. One coroutine at a time (errc::busy).
+    /// A cancel loses no connection: one that had been accepted is given by the next accept.
+    [[nodiscard]] accept_operation accept() noexcept;
+
+    /// Stops listening; a pending accept ends with errc::closed.
+    void close() noexcept;
+
+    [[nodiscard]] endpoint local() const;
+    [[nodiscard]] int native_handle() const noexcept;
+
+private:
+    explicit listener(detail::listener_core* core) noexcept;
+    detail::listener_core* core_;
+};
+
+class [[nodiscard]] listener::accept_operation : detail::suspension
+{
+public:
+    bool await_ready() const noexcept { return false; }
+    template <detail::coroutine_promise P>
+    bool await_suspend(std::coroutine_handle<P> h) noexcept
+    {
+        return start(h, h.promise().env);
+    }
+    result<stream> await_resume();
+
+private:
+    friend listener;
+    friend detail::listener_core;
+    explicit accept_operation(detail::listener_core& core) noexcept : core_(core) {}
+    bool start(std::coroutine_handle<> h, detail::context const& env) noexcept;
+    static void cancel(detail::suspension& self) noexcept;
+
+    detail::listener_core& core_;
+    int fd_ = -1;
+    std::error_code error_;
+};
+
+} // namespace wring

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: BSL-1.0
+// The event loop: run() a program on it, post() to it from other threads, offload() blocking work from it.
+#pragma once
+
+#include <wring/scope.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <string_view>
+
+namespace wring {
+
+using clock = std::chrono::steady_clock;
+using duration = clock::duration;
+
+/// What moves the bytes: wring's own io_uring engine, or Asio on epoll.
+enum class engine_kind : std::uint8_t {
+    automatic, ///< io_uring where it works (probed once per process), else Asio; WRING_ENGINE=uring|asio overrides
+    uring,
+    asio,
+};
+[[nodiscard]] char const* to_string(engine_kind kind) noexcept;
+/// "auto", "uring" or "asio"; anything else is an error.
+[[nodiscard]] result<engine_kind> parse_engine(std::string_view text) noexcept;
+
+struct run_options
+{
+    unsigned threads = 1;                            ///< loops, each on a thread of its own; 0 = one per processor
+    engine_kind engine = engine_kind::automatic;     ///
+    bool pin = false;                                ///< binds loop i to the i-th processor this process may use
+    bool handle_signals = true;                      ///< SIGINT and SIGTERM request stop; a second one ends at once
+    std::uint32_t receive_buffer_size = 16 * 1024;   ///< bytes per buffer lent to the kernel
+    std::uint32_t receive_buffers = 128;             ///< buffers lent to the kernel per loop; rounded up to 2^n
+    std::uint32_t submission_entries = 512;          ///< io_uring: submission queue
+    std::uint32_t completion_entries = 4096;         ///< io_uring: completion queue
+    std::chrono::milliseconds drain{10'000};         ///< after the root has ended: longest wait for closing connections
+};
+
+class loop;
+
+namespace detail {
+class loop_core;
+using task_factory = task<> (*)(void*);
+int run(task_factory make, void* argument, run_options const& options);
+
+/// A function object that loop::post carries to the loop's thread.
+struct posted_call
+{
+    virtual ~posted_call() = default;
+    virtual void call() = 0;
+    posted_call* next = nullptr;
+};
+} // namespace detail
+
+/// One event loop. Its objects (streams, connections, scopes, timers) belong to its thread and never move.
+class loop
+{
+public:
+    /// Runs `fn` on the loop's thread, in a later turn. The only call of wring that may come from any thread; the
+    /// loop must be running. What was posted and not yet run when the loop ends is destroyed unrun.
+    /// An exception that leaves `fn` ends the process.
+    template <class F>
+    void post(F fn)
+    {
+        struct posted final : detail::posted_call
+        {
+            explicit posted(F&& f) : fn(std::move(f)) {}
+            void call() override { fn(); }
+            F fn;
+        };
+        post_call(std::make_unique<posted>(std::move(fn)));
+    }
+
+    /// The engine that this loop runs on: uring or asio.
+    [[nodiscard]] engine_kind engine() const noexcept;
+    /// 0 for the first loop of a run(), and so on.
+    [[nodiscard]] unsigned index() const noexcept;
+    /// The loop's clock, read once a turn.
+    [[nodiscard]] clock::time_point now() const noexcept;
+    /// Whether run() has been asked to stop.
+    [[nodiscard]] bool stopping() const noexcept;
+    /// Asks the root task of this loop, and through it everything below, to stop.
+    void request_stop() noexcept;
+
+private:
+    friend class detail::loop_core;
+    explicit loop(detail::loop_core& core) noexcept : core_(core) {}
+    void post_call(std::unique_ptr<detail::posted_call> call);
+    detail::loop_core& core_;
+};
+
+/// The loop of the calling thread. Aborts with a message where the thread runs none.
+[[nodiscard]] loop& this_loop() noexcept;
+
+/// Runs `root` on a loop of the calling thread until it has ended and the connections it left closing are closed.
+/// SIGINT and SIGTERM request stop; a second one ends the process at once.
+/// Returns the exit status for main: 0, or 1 after an exception left the root (it is printed) or no engine
+/// could be had (the cause is printed).
+int run(task<> root, run_options options = {});
+
+/// The same for several loops: each thread calls `factory()` for its root task. One loop that ends leaves the others
+/// running; an exception in one stops all. `factory` is shared by the threads.
+template <std::invocable F>
+int run(F factory, run_options options = {})
+{
+    return detail::run([](void* f) -> task<> { return (*static_cast<F*>(f))(); }, &factory, options);
+}
+
+/// Awaits POSIX signals: `signals hup(SIGHUP); while (co_await hup.next()) reload();`
+/// While the object lives its signals do not have their default effect. Signals that come faster than they are
+/// awaited are merged, as the system does.
+class signals
+{
+public:
+    explicit signals(int signal_number);
+    signals(int first, int second);
+    signals(signals const&) = delete;
+    signals& operator=(signals const&) = delete;
+    ~signals();
+
+    class [[nodiscard]] next_operation : detail::suspension
+    {
+    public:
+        explicit next_operation(signals& owner) noexcept : owner_(owner) {}
+        bool await_ready() noexcept;
+        template <detail::coroutine_promise P>
+        void await_suspend(std::coroutine_handle<P> h) noexcept
+        {
+            owner_.waiting_ = this;
+            suspend(h, [](detail::suspension& self) noexcept { static_cast<next_operation&>(self).cancel(); });
+        }
+        result<int> await_resume() noexcept;
+
+    private:
+        friend signals;
+        void cancel() noexcept;
+        signals& owner_;
+        int number_ = 0;
+    };
+
+    /// Completes with the number of a signal that came. A cancel loses no signal.
+    next_operation next() noexcept { return next_operation(*this); }
+
+private:
+    void raised() noexcept;
+    int take() noexcept;
+
+    friend class detail::loop_core;
+    int numbers_[2];
+    unsigned seen_[2] = {};
+    signals* next_set_ = nullptr;
+    next_operation* waiting_ = nullptr;
+};
+
+/// The number of threads that offload() and name resolution run on; takes effect if called before their first use.
+void set_offload_threads(unsigned count) noexcept;
+
+namespace detail {
+/// A piece of blocking work on the thread pool, and the coroutine that waits for it.
+class offload_base : suspension
+{
+public:
+    offload_base() = default;
+    virtual ~offload_base() = default;
+
+protected:
+    void start(std::coroutine_handle<> h, context const& env);
+    virtual void work() noexcept = 0; ///< on a pool thread
+};
+
+template <class F>
+class offload_operation final : offload_base
+{
+    using value = std::invoke_result_t<F&>;
+
+public:
+    explicit offload_operation(F&& fn) : fn_(std::move(fn)) {}
+    bool await_ready() const noexcept { return false; }
+    template <coroutine_promise P>
+    void await_suspend(std::coroutine_handle<P> h)
+    {
+        start(h, h.promise().env);
+    }
+    value await_resume()
+    {
+        if (exception_)
+            std::rethrow_exception(exception_);
+        if constexpr (!std::is_void_v<value>)
+            return std::move(*value_);
+    }
+
+private:
+    void work() noexcept override
+    {
+        try {
+            if constexpr (std::is_void_v<value>)
+                fn_();
+            else
+                value_.emplace(fn_());
+        } catch (...) {
+            exception_ = std::current_exception();
+        }
+    }
+
+    F fn_;
+    std::exception_ptr exception_;
+    std::conditional_t<std::is_void_v<value>, bool, std::optional<value>> value_{};
+};
+} // namespace detail
+
+/// Runs `fn()` on the thread pool and gives what it returns; what it throws is rethrown at the co_await.
+/// For blocking work: files, compression, a database client. A cancel does not interrupt `fn`: the await
+/// completes when it has returned.
+template <std::invocable F>
+[[nodiscard]] auto offload(F fn)
+{
+    return detail::offload_operation<F>(std::move(fn));
+}
+
+} // namespace wring

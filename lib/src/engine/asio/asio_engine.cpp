@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: BSL-1.0
+// The engine on standalone Asio and epoll, for where io_uring is blocked. Readiness only: Asio waits, the system calls
+// are made here, so that both engines share blocks and semantics.
+#include "engine/engine.hpp"
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/post.hpp>
+
+#include <array>
+#include <cassert>
+#include <cerrno>
+#include <poll.h>
+#include <system_error>
+#include <unistd.h>
+
+namespace wring::engine {
+
+namespace {
+
+/// Takes Asio's handler memory from the loop's free lists, so that a wait in steady state allocates nothing.
+template <class T>
+struct frame_allocator
+{
+    using value_type = T;
+    frame_allocator() = default;
+    template <class U>
+    frame_allocator(frame_allocator<U> const&) noexcept
+    {}
+    T* allocate(std::size_t n) { return static_cast<T*>(detail::frame_allocate(n * sizeof(T))); }
+    void deallocate(T* p, std::size_t n) noexcept { detail::frame_deallocate(p, n * sizeof(T)); }
+    friend bool operator==(frame_allocator, frame_allocator) noexcept { return true; }
+};
+
+class asio_engine;
+
+class asio_descriptor final : public descriptor
+{
+public:
+    asio_descriptor(asio_engine& e, int fd);
+    ~asio_descriptor() override { release_waiter(); }
+
+    int release() noexcept override
+    {
+        release_waiter();
+        return descriptor::release();
+    }
+
+    void accept(operation& op) noexcept override
+    {
+        op.begin(operation::kind::accept, *this);
+        wait(op);
+    }
+
+    void connect(operation& op, sockaddr const* address, socklen_t size) noexcept override
+    {
+        op.begin(operation::kind::connect, *this);
+        if (::connect(fd_, address, size) == 0)
+            return complete_soon(op, 0);
+        if (errno != EINPROGRESS && errno != EINTR)
+            return complete_soon(op, -errno);
+        wait(op);
+    }
+
+    void receive(operation& op) noexcept override
+    {
+        op.begin(operation::kind::receive, *this);
+        wait(op);
+    }
+
+    void send(operation& op, std::span<iovec const>) noexcept override
+    {
+        op.begin(operation::kind::send, *this);
+        wait(op); // and the owner sends what it then has
+    }
+
+    void poll(operation& op, short events) noexcept override
+    {
+        op.begin(operation::kind::poll, *this);
+        op.argument_size_ = static_cast<std::uint32_t>(events);
+        wait(op);
+    }
+
+    void cancel(operation& op) noexcept override;
+
+private:
+    using waiter = asio::posix::stream_descriptor;
+
+    /// What Asio calls when the descriptor is ready.
+    struct ready
+    {
+        using allocator_type = frame_allocator<void>;
+        allocator_type get_allocator() const noexcept { return {}; }
+        void operator()(asio::error_code const& ec) const
+        {
+            op->listed_ = false;
+            if (ec != asio::error::operation_aborted || op->canceling_)
+                self->on_ready(*op, ec);
+            else
+                self->wait(*op); // another operation's cancel ended this wait too
+        }
+        asio_descriptor* self;
+        operation* op;
+    };
+
+    void wait(operation& op) noexcept
+    {
+        bool const write = op.kind_ == operation::kind::send || op.kind_ == operation::kind::connect ||
+                           (op.kind_ == operation::kind::poll && (op.argument_size_ & POLLOUT));
+        op.listed_ = true; // a completion is on its way
+        waiter_.async_wait(write ? waiter::wait_write : waiter::wait_read, ready{this, &op});
+    }
+
+    void on_ready(operation& op, asio::error_code const& ec) noexcept
+    {
+        if (op.canceling_)
+            return op.complete({-ECANCELED, true});
+        if (ec)
+            return op.complete({-ec.value(), true});
+        switch (op.kind_) {
+        case operation::kind::accept: return accept_some(op);
+        case operation::kind::connect: return connected(op);
+        case operation::kind::receive: return receive_some(op);
+        case operation::kind::poll: return op.complete({static_cast<int>(op.argument_size_), true});
+        default: return op.complete({0, true});
+        }
+    }
+
+    void accept_some(operation& op) noexcept
+    {
+        for (int i = 0; i < 16; ++i) {
+            int const fd = ::accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            if (fd < 0 && (errno == EAGAIN || errno == EINTR))
+                break;
+            if (fd < 0)
+                return op.complete({-errno, true});
+            op.complete({fd, false});
+            if (op.canceling_)
+                return; // its completion has been queued
+        }
+        wait(op);
+    }
+
+    void connected(operation& op) noexcept
+    {
+        int error = 0;
+        socklen_t size = sizeof error;
+        ::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+        op.complete({-error, true});
+    }
+
+    void receive_some(operation& op) noexcept;
+    void complete_soon(operation& op, int result) noexcept;
+    void release_waiter() noexcept
+    {
+        if (waiter_.is_open())
+            waiter_.release();
+    }
+
+    asio_engine& engine_;
+    waiter waiter_;
+};
+
+class asio_engine final : public engine
+{
+public:
+    explicit asio_engine(block_pool& blocks) : blocks_(blocks), waker_(context_, wake_fd_) { arm_wake(); }
+
+    ~asio_engine() override
+    {
+        waker_.cancel();
+        context_.restart();
+        context_.poll();
+        waker_.release();
+    }
+
+    engine_kind kind() const noexcept override { return engine_kind::asio; }
+
+    std::unique_ptr<descriptor> open(int fd) override
+    {
+        try {
+            return std::make_unique<asio_descriptor>(*this, fd);
+        } catch (...) {
+            ::close(fd);
+            throw;
+        }
+    }
+
+    void wait(std::chrono::nanoseconds limit) override
+    {
+        context_.restart();
+        if (limit.count() == 0)
+            context_.poll();
+        else if ((limit.count() < 0 ? context_.run_one() : context_.run_one_for(limit)) > 0)
+            context_.poll();
+    }
+
+    asio::io_context& context() noexcept { return context_; }
+    block_pool& blocks() noexcept { return blocks_; }
+
+private:
+    void arm_wake()
+    {
+        waker_.async_wait(asio::posix::stream_descriptor::wait_read, [this](asio::error_code const& ec) {
+            if (ec)
+                return;
+            std::uint64_t count = 0;
+            [[maybe_unused]] auto got = ::read(wake_fd_, &count, sizeof count);
+            arm_wake();
+        });
+    }
+
+    block_pool& blocks_;
+    asio::io_context context_{1}; // one thread: no locks
+    asio::posix::stream_descriptor waker_;
+};
+
+asio_descriptor::asio_descriptor(asio_engine& e, int fd) : descriptor(fd), engine_(e), waiter_(e.context())
+{
+    try {
+        waiter_.assign(fd);
+    } catch (...) {
+        fd_ = -1; // open() closes it
+        throw;
+    }
+}
+
+void asio_descriptor::receive_some(operation& op) noexcept
+{
+    for (int i = 0; i < 4; ++i) { // then let others have their turn
+        block* b = engine_.blocks().take();
+        if (!b)
+            return op.complete({-ENOMEM, true});
+        auto const n = ::recv(fd_, b->data(), b->capacity, 0);
+        if (n <= 0) {
+            int const error = errno;
+            wring::engine::release(b);
+            if (n == 0)
+                return op.complete({0, true});
+            if (error == EAGAIN || error == EINTR)
+                break;
+            return op.complete({-error, true});
+        }
+        b->end = b->begin + n;
+        bool const full = static_cast<std::size_t>(n) == b->capacity;
+        op.complete({static_cast<int>(n), false, b});
+        if (op.canceling_)
+            return; // its completion has been queued
+        if (!full)
+            break;
+    }
+    wait(op);
+}
+
+void asio_descriptor::complete_soon(operation& op, int result) noexcept
+{
+    op.listed_ = true;
+    asio::post(engine_.context(), [&op, result] {
+        op.listed_ = false;
+        op.complete({op.canceling_ ? -ECANCELED : result, true});
+    });
+}
+
+void asio_descriptor::cancel(operation& op) noexcept
+{
+    if (!op.in_flight() || op.canceling_)
+        return;
+    op.canceling_ = true;
+    if (op.listed_)
+        waiter_.cancel();
+    else
+        complete_soon(op, -ECANCELED); // asked for by the operation's own handler
+}
+
+} // namespace
+
+std::unique_ptr<engine> make_asio_engine(block_pool& blocks)
+{
+    return std::make_unique<asio_engine>(blocks);
+}
+
+} // namespace wring::engine

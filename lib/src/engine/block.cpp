@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "engine/block.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cstdlib>
+#include <new>
+
+namespace wring::engine {
+
+namespace {
+constexpr std::size_t max_free = 1024; // blocks kept; more go back to the heap
+}
+
+block_pool::~block_pool()
+{
+    assert(lent_ == 0 && "blocks outlive their loop");
+    while (block* b = free_) {
+        free_ = b->next;
+        WRING_UNPOISON(b->storage(), block::headroom + b->capacity);
+        std::free(b);
+    }
+}
+
+block* block_pool::take() noexcept
+{
+    block* b = free_;
+    if (b) {
+        free_ = b->next;
+        --free_count_;
+        WRING_UNPOISON(b->storage(), block::headroom + b->capacity);
+    } else {
+        void* memory = std::malloc(sizeof(block) + block::headroom + capacity_);
+        if (!memory)
+            return nullptr;
+        b = new (memory) block;
+        b->pool = this;
+        b->capacity = capacity_;
+    }
+    ++lent_;
+    b->next = nullptr;
+    b->references = 1;
+    b->begin = b->end = b->data();
+    return b;
+}
+
+void block_pool::give_back(block* b) noexcept
+{
+    --lent_;
+    if (free_count_ >= max_free) {
+        std::free(b);
+        return;
+    }
+    WRING_POISON(b->storage(), block::headroom + b->capacity);
+    b->next = free_;
+    free_ = b;
+    ++free_count_;
+}
+
+void block_queue::push(block* b) noexcept
+{
+    std::size_t const n = b->size();
+    size_ += n;
+    if (tail_ && n <= b->capacity / 4 && n <= static_cast<std::size_t>(tail_->limit() - tail_->end)) {
+        std::memcpy(tail_->end, b->begin, n);
+        tail_->end += n;
+        release(b);
+        return;
+    }
+    b->next = nullptr;
+    (tail_ ? tail_->next : head_) = b;
+    tail_ = b;
+}
+
+void block_queue::pop() noexcept
+{
+    block* b = head_;
+    head_ = b->next;
+    if (!head_)
+        tail_ = nullptr;
+    release(b);
+}
+
+bool block_queue::merge_front() noexcept
+{
+    block* second = head_ ? head_->next : nullptr;
+    if (!second)
+        return false;
+    std::size_t const n = head_->size();
+    if (n > static_cast<std::size_t>(second->begin - second->storage()))
+        return false;
+    second->begin -= n;
+    std::memcpy(second->begin, head_->begin, n);
+    pop();
+    return true;
+}
+
+std::size_t block_queue::read(std::span<std::byte> out) noexcept
+{
+    std::size_t done = 0;
+    while (head_ && done < out.size()) {
+        std::size_t const n = std::min(head_->size(), out.size() - done);
+        std::memcpy(out.data() + done, head_->begin, n);
+        done += n;
+        consume(n);
+    }
+    return done;
+}
+
+bool block_queue::unread(std::span<std::byte const> bytes, block_pool& pool) noexcept
+{
+    // From the back, so that each new first block is in its place.
+    block* first = head_;
+    block* made = nullptr;
+    std::size_t left = bytes.size();
+    while (left > 0) {
+        block* b = pool.take();
+        if (!b) {
+            while (made != first) {
+                block* next = made->next;
+                release(made);
+                made = next;
+            }
+            return false;
+        }
+        std::size_t const n = std::min<std::size_t>(left, b->capacity);
+        left -= n;
+        std::memcpy(b->data(), bytes.data() + left, n);
+        b->end = b->data() + n;
+        b->next = made ? made : first;
+        made = b;
+        if (!tail_)
+            tail_ = b;
+    }
+    if (made)
+        head_ = made;
+    size_ += bytes.size();
+    return true;
+}
+
+void block_queue::clear() noexcept
+{
+    while (head_)
+        pop();
+    size_ = 0;
+}
+
+} // namespace wring::engine

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: BSL-1.0
+// The seam between the loop and what moves the bytes. uring/ and asio/ implement it; nothing above knows which.
+#pragma once
+
+#include "engine/block.hpp"
+
+#include <wring/loop.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+namespace wring::engine {
+
+class descriptor;
+
+/// What an engine reports of an operation.
+struct completion
+{
+    int result;             ///< what the operation's comment says, or -errno
+    bool last;              ///< the operation has ended; it may be started again or destroyed
+    block* data = nullptr;  ///< received bytes, with one reference that the handler takes over
+};
+
+/// One operation that an engine may have in flight. It lives in its owner, at a fixed address, and must not be
+/// destroyed before its last completion: that, and nothing else, ends it (a cancel's own answer proves nothing).
+/// The handler runs inside engine::wait or a start, and never resumes a coroutine itself.
+class operation
+{
+public:
+    using handler = void (*)(operation&, completion const&) noexcept;
+
+    explicit operation(handler h) noexcept : on_completion_(h) {}
+    operation(operation const&) = delete;
+    operation& operator=(operation const&) = delete;
+    ~operation()
+    {
+        if (in_flight_)
+            detail::fatal("wring: an operation was destroyed while the kernel may still use it");
+    }
+
+    [[nodiscard]] bool in_flight() const noexcept { return in_flight_; }
+
+    // For engines.
+
+    enum class kind : std::uint8_t { none, accept, connect, receive, send, send_message, poll };
+
+    void begin(kind k, descriptor& d) noexcept
+    {
+        in_flight_ = true;
+        canceling_ = false;
+        kind_ = k;
+        io_ = &d;
+    }
+    void complete(completion const& c) noexcept
+    {
+        if (c.last)
+            in_flight_ = canceling_ = false;
+        on_completion_(*this, c);
+    }
+
+    operation* link_ = nullptr;          ///< in one of the engine's lists
+    descriptor* io_ = nullptr;
+    void const* argument_ = nullptr;     ///< connect: the address; send: the bytes; send_message: the msghdr
+    std::uint32_t argument_size_ = 0;    ///< connect: of the address; send: of the bytes; poll: the events
+    kind kind_ = kind::none;
+    bool canceling_ = false;             ///< a cancel was asked for
+    bool listed_ = false;                ///< linked through link_
+
+private:
+    bool in_flight_ = false;
+    handler on_completion_;
+};
+
+/// An open file descriptor on an engine, which it owns. Each start needs the operation not to be in flight; several
+/// operations may be, one of each kind. All on the loop's thread.
+class descriptor
+{
+public:
+    explicit descriptor(int fd) noexcept : fd_(fd) {}
+    descriptor(descriptor const&) = delete;
+    descriptor& operator=(descriptor const&) = delete;
+    /// Closes. No operation may be in flight.
+    virtual ~descriptor();
+
+    [[nodiscard]] int fd() const noexcept { return fd_; }
+    /// Gives the file descriptor up unclosed. No operation may be in flight.
+    virtual int release() noexcept;
+
+    /// Accepts connections until canceled or failed. result: a new file descriptor (non-blocking, close-on-exec).
+    virtual void accept(operation& op) noexcept = 0;
+    /// Connects; `address` must live until the completion. result: 0.
+    virtual void connect(operation& op, sockaddr const* address, socklen_t size) noexcept = 0;
+    /// Receives into blocks of the loop until canceled, the end of the stream (result 0) or an error.
+    /// result: the number of bytes in `data`.
+    virtual void receive(operation& op) noexcept = 0;
+    /// Sends. The bytes must stay until the completion, the array of iovec need not. result: the number of bytes
+    /// sent, fewer than asked for where the engine only waited until the descriptor was writable.
+    virtual void send(operation& op, std::span<iovec const> buffers) noexcept = 0;
+    /// Waits for poll(2) events. result: the events.
+    virtual void poll(operation& op, short events) noexcept = 0;
+    /// Asks a running operation to end soon. Its last completion comes in any case: with -ECANCELED, or with
+    /// what it did before the cancel reached it.
+    virtual void cancel(operation& op) noexcept = 0;
+
+protected:
+    int fd_;
+};
+
+/// One per loop, made and used on the loop's thread.
+class engine
+{
+public:
+    virtual ~engine();
+    engine(engine const&) = delete;
+    engine& operator=(engine const&) = delete;
+    [[nodiscard]] virtual engine_kind kind() const noexcept = 0;
+
+    /// Puts `fd` (non-blocking) on this engine. Throws where the system refuses; `fd` is closed then.
+    [[nodiscard]] virtual std::unique_ptr<descriptor> open(int fd) = 0;
+
+    /// Submits what was started and completes what is finished; waits for something to happen for at most
+    /// `limit` (negative: without limit, 0: not at all) or until wake(). May return early.
+    virtual void wait(std::chrono::nanoseconds limit) = 0;
+
+    /// Ends a wait, or the next one. From any thread and from signal handlers.
+    void wake() noexcept;
+
+protected:
+    engine();
+    int wake_fd_; ///< an eventfd; the engine reads it
+};
+
+struct settings
+{
+    std::uint32_t receive_buffers;
+    std::uint32_t submission_entries;
+    std::uint32_t completion_entries;
+};
+
+/// Throws std::system_error where the kernel refuses.
+[[nodiscard]] std::unique_ptr<engine> make_uring_engine(block_pool& blocks, settings const& s);
+[[nodiscard]] std::unique_ptr<engine> make_asio_engine(block_pool& blocks);
+
+/// Why io_uring can't be used here: an errno and what it most likely means; code 0 where it can be.
+struct refusal
+{
+    int code = 0;
+    std::string cause;
+};
+/// Tries in earnest what the engine uses: set-up flags, opcodes, a buffer ring, a multishot receive on a socket pair and
+/// its cancel. Once per process; later calls give the same answer.
+[[nodiscard]] refusal const& probe_uring();
+
+} // namespace wring::engine

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: BSL-1.0
+// The free lists behind detail::frame_allocate.
+#include "engine/block.hpp"
+
+#include <wring/task.hpp>
+
+#include <cstdlib>
+#include <new>
+
+namespace wring::detail {
+
+namespace {
+
+constexpr std::size_t step = 64;
+constexpr std::size_t classes = 64;          // up to 4 KiB; larger blocks come from the heap
+constexpr std::size_t max_free_bytes = 1 << 20; // kept per class
+
+class free_lists
+{
+public:
+    ~free_lists()
+    {
+        for (std::size_t i = 0; i < classes; ++i)
+            while (void* block = pop(i))
+                std::free(block);
+    }
+
+    void* pop(std::size_t index) noexcept
+    {
+        auto& list = lists_[index];
+        node* block = list.head;
+        if (!block)
+            return nullptr;
+        WRING_UNPOISON(block, (index + 1) * step);
+        list.head = block->next;
+        list.bytes -= (index + 1) * step;
+        return block;
+    }
+
+    bool push(void* memory, std::size_t index) noexcept
+    {
+        auto& list = lists_[index];
+        if (list.bytes >= max_free_bytes)
+            return false;
+        list.head = new (memory) node{list.head};
+        list.bytes += (index + 1) * step;
+        WRING_POISON(memory, (index + 1) * step);
+        return true;
+    }
+
+private:
+    struct node
+    {
+        node* next;
+    };
+    struct free_list
+    {
+        node* head = nullptr;
+        std::size_t bytes = 0;
+    };
+    free_list lists_[classes];
+};
+
+// Outlives the lists themselves, so that what is freed later on this thread knows that they are gone.
+thread_local bool lists_alive = false;
+
+struct thread_lists
+{
+    thread_lists() { lists_alive = true; }
+    ~thread_lists() { lists_alive = false; }
+    free_lists lists;
+};
+
+// Not inlined: compilers may otherwise keep a thread's address across the suspension of a coroutine.
+[[gnu::noinline]] free_lists& lists()
+{
+    static thread_local thread_lists here;
+    return here.lists;
+}
+
+} // namespace
+
+void* frame_allocate(std::size_t size)
+{
+    std::size_t const index = (size - 1) / step;
+    if (index < classes) {
+        if (void* block = lists().pop(index))
+            return block;
+        size = (index + 1) * step;
+    }
+    if (void* block = std::malloc(size))
+        return block;
+    throw std::bad_alloc();
+}
+
+void frame_deallocate(void* block, std::size_t size) noexcept
+{
+    std::size_t const index = (size - 1) / step;
+    if (index >= classes || !lists_alive || !lists().push(block, index))
+        std::free(block);
+}
+
+} // namespace wring::detail

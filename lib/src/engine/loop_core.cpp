@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "engine/loop_core.hpp"
+
+#include "engine/run_state.hpp"
+#include "engine/signal_hub.hpp"
+
+#include <bit>
+#include <cstdio>
+#include <cstdlib>
+#include <fmt/format.h>
+
+namespace wring {
+
+namespace detail {
+
+namespace {
+constexpr std::size_t batch_threshold = 16; // turn ends; fewer sends are done at once, more are submitted together
+constexpr std::size_t ready_budget = 4096;  // coroutines resumed before I/O is looked at again
+
+thread_local loop_core* current_loop = nullptr;
+
+std::unique_ptr<engine::engine> make_engine(run_options const& options, engine::block_pool& blocks)
+{
+    engine_kind kind = options.engine;
+    if (kind == engine_kind::automatic) {
+        if (char const* text = std::getenv("WRING_ENGINE"); text && *text) {
+            if (auto wanted = parse_engine(text))
+                kind = *wanted;
+            else
+                log_line(fmt::format("wring: WRING_ENGINE={} is not one of auto, uring, asio; using auto", text));
+        }
+    }
+    if (kind == engine_kind::asio)
+        return engine::make_asio_engine(blocks);
+    engine::refusal const& refused = engine::probe_uring();
+    if (refused.code != 0) {
+        if (kind == engine_kind::uring)
+            throw std::system_error(refused.code, std::system_category(),
+                                    "io_uring is not available (" + refused.cause + ")");
+        static std::once_flag once;
+        std::call_once(once, [&] {
+            log_line(fmt::format("wring: io_uring is not available: {} ({}); using Asio on epoll",
+                                 std::system_category().message(refused.code), refused.cause));
+        });
+        return engine::make_asio_engine(blocks);
+    }
+    return engine::make_uring_engine(
+        blocks, {std::bit_ceil(options.receive_buffers), options.submission_entries, options.completion_entries});
+}
+} // namespace
+
+void log_line(std::string const& text) noexcept
+{
+    std::fprintf(stderr, "%s\n", text.c_str());
+}
+
+// Not inlined: compilers may keep a thread's address across the suspension of a coroutine.
+[[gnu::noinline]] loop_core* loop_core::current() noexcept
+{
+    return current_loop;
+}
+
+loop_core& loop_core::require() noexcept
+{
+    loop_core* core = current();
+    if (!core)
+        fatal("wring: this needs a running loop; call it from a coroutine under wring::run");
+    return *core;
+}
+
+loop_core::loop_core(run_options const& options, unsigned index, shared_run* run) :
+    options_(options), index_(index), run_(run), handle_(*this), blocks_(options.receive_buffer_size),
+    engine_(make_engine(options, blocks_)), start_(clock::now()), now_(start_), timers_(0),
+    mailbox_(std::make_shared<loop_mailbox>(*this))
+{
+    current_loop = this;
+    signal_hub::attach(*engine_);
+}
+
+loop_core::~loop_core()
+{
+    mailbox_->close();
+    signal_hub::detach(*engine_);
+    posted_call* call = posted_.exchange(nullptr);
+    while (call)
+        delete std::exchange(call, call->next);
+    engine_.reset();
+    current_loop = nullptr;
+}
+
+std::exception_ptr loop_core::run(task<> root)
+{
+    auto handle = root.release();
+    auto& promise = handle.promise();
+    promise.env = {this, &stop_};
+    promise.observer = this;
+    start_soon(*this, handle);
+    while (!root_done_)
+        turn(true);
+    auto failure = promise.exception;
+    handle.destroy();
+
+    stop_.request(); // what is left is closing
+    struct : timer_node
+    {
+        loop_core* core;
+    } limit;
+    limit.core = this;
+    limit.fire = [](timer_node& node) noexcept {
+        auto& core = *static_cast<decltype(limit)&>(node).core;
+        core.giving_up_ = true;
+        core.give_up_.request();
+    };
+    arm(limit, clock::now() + options_.drain);
+    while (retained_ > 0)
+        turn(true);
+    timers_.disarm(limit);
+    return failure;
+}
+
+void loop_core::turn(bool may_wait)
+{
+    run_posted();
+    run_ready();
+    run_turn_ends();
+
+    std::chrono::nanoseconds limit{0};
+    if (may_wait && !ready_head_ && !(root_done_ && retained_ == 0)) {
+        limit = std::chrono::nanoseconds{-1};
+        if (std::int64_t const tick = timers_.next(); tick != engine::timer_wheel::never)
+            limit = std::max(std::chrono::nanoseconds{0}, start_ + std::chrono::milliseconds(tick) - clock::now());
+        // Whoever posts after this sees the flag and wakes; whoever posted before it is seen here.
+        parked_.store(true, std::memory_order_seq_cst);
+        if (posted_.load(std::memory_order_seq_cst) || signal_hub::pending(signals_seen_))
+            limit = std::chrono::nanoseconds{0};
+    }
+    engine_->wait(limit);
+    parked_.store(false, std::memory_order_relaxed);
+
+    read_clock();
+    timers_.advance(std::chrono::duration_cast<std::chrono::milliseconds>(now_ - start_).count());
+    if (signal_hub::pending(signals_seen_))
+        signal_hub::deliver(*this, signals_seen_);
+}
+
+void loop_core::run_posted()
+{
+    posted_call* stack = posted_.load(std::memory_order_relaxed) ? posted_.exchange(nullptr) : nullptr;
+    posted_call* calls = nullptr; // in the order they came
+    while (stack) {
+        posted_call* const older = stack->next;
+        stack->next = calls;
+        calls = stack;
+        stack = older;
+    }
+    while (calls) {
+        std::unique_ptr<posted_call> call(std::exchange(calls, calls->next));
+        call->call();
+    }
+}
+
+void loop_core::run_ready()
+{
+    for (std::size_t i = 0; ready_head_ && i < ready_budget; ++i) {
+        ready_node* node = ready_head_;
+        ready_head_ = node->next_ready;
+        if (!ready_head_)
+            ready_tail_ = nullptr;
+        node->run(*node);
+    }
+}
+
+void loop_core::run_turn_ends() noexcept
+{
+    batching_ = turn_end_count_ > batch_threshold;
+    turn_end_count_ = 0;
+    while (turn_end* entry = turn_end_head_) {
+        turn_end_head_ = entry->next;
+        if (!turn_end_head_)
+            turn_end_tail_ = nullptr;
+        entry->queued = false;
+        entry->call(*entry);
+    }
+}
+
+void loop_core::read_clock() noexcept
+{
+    now_ = clock::now();
+}
+
+void loop_core::arm(timer_node& node, clock::time_point when) noexcept
+{
+    timers_.arm(node, std::chrono::ceil<std::chrono::milliseconds>(when - start_).count());
+}
+
+void loop_core::post(std::unique_ptr<posted_call> call) noexcept
+{
+    posted_call* node = call.release();
+    node->next = posted_.load(std::memory_order_relaxed);
+    while (!posted_.compare_exchange_weak(node->next, node, std::memory_order_seq_cst)) {
+    }
+    if (parked_.load(std::memory_order_seq_cst) && parked_.exchange(false))
+        engine_->wake();
+}
+
+void loop_mailbox::post(std::unique_ptr<posted_call> call) noexcept
+{
+    std::lock_guard lock(mutex_);
+    if (core_)
+        core_->post(std::move(call));
+}
+
+void loop_mailbox::close() noexcept
+{
+    std::lock_guard lock(mutex_);
+    core_ = nullptr;
+}
+
+void arm_timer(timer_node& node, clock::time_point when) noexcept
+{
+    loop_core::require().arm(node, when);
+}
+
+void disarm_timer(timer_node& node) noexcept
+{
+    engine::timer_wheel::disarm(node);
+}
+
+clock::time_point deadline_after(duration d) noexcept
+{
+    auto const now = clock::now();
+    return d >= clock::time_point::max() - now ? clock::time_point::max() - std::chrono::hours(1) : now + d;
+}
+
+} // namespace detail
+
+char const* to_string(engine_kind kind) noexcept
+{
+    switch (kind) {
+    case engine_kind::uring: return "uring";
+    case engine_kind::asio: return "asio";
+    case engine_kind::automatic: break;
+    }
+    return "auto";
+}
+
+result<engine_kind> parse_engine(std::string_view text) noexcept
+{
+    for (auto kind : {engine_kind::automatic, engine_kind::uring, engine_kind::asio})
+        if (text == to_string(kind))
+            return kind;
+    return std::make_error_code(std::errc::invalid_argument);
+}
+
+loop& this_loop() noexcept
+{
+    return detail::loop_core::require().handle();
+}
+
+void loop::post_call(std::unique_ptr<detail::posted_call> call)
+{
+    core_.post(std::move(call));
+}
+
+engine_kind loop::engine() const noexcept
+{
+    return core_.io().kind();
+}
+
+unsigned loop::index() const noexcept
+{
+    return core_.index();
+}
+
+clock::time_point loop::now() const noexcept
+{
+    return core_.now();
+}
+
+bool loop::stopping() const noexcept
+{
+    return const_cast<detail::loop_core&>(core_).stop().requested();
+}
+
+void loop::request_stop() noexcept
+{
+    core_.request_stop();
+}
+
+} // namespace wring

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: BSL-1.0
+// What a loop is made of. Private: users see wring::loop.
+#pragma once
+
+#include "engine/block.hpp"
+#include "engine/engine.hpp"
+#include "engine/timer_wheel.hpp"
+
+#include <wring/loop.hpp>
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <mutex>
+
+namespace wring::detail {
+
+struct shared_run;
+
+/// Something that wants to be called once at the end of this turn, when the ready coroutines have run: how
+/// frames written in one turn leave in one send.
+struct turn_end
+{
+    turn_end* next = nullptr;
+    bool queued = false;
+    void (*call)(turn_end&) noexcept = nullptr;
+};
+
+/// The way to a loop for work that may end after it: posting is a no-op then. Shared by value.
+class loop_mailbox
+{
+public:
+    explicit loop_mailbox(loop_core& core) noexcept : core_(&core) {}
+    void post(std::unique_ptr<posted_call> call) noexcept;
+    void close() noexcept;
+
+private:
+    std::mutex mutex_;
+    loop_core* core_;
+};
+
+class loop_core final : public scheduler, completion_observer
+{
+public:
+    loop_core(run_options const& options, unsigned index, shared_run* run);
+    ~loop_core();
+
+    /// Runs `root` to its end, and then until nothing is left closing. Gives the exception that left it.
+    std::exception_ptr run(task<> root);
+
+    void at_turn_end(turn_end& entry) noexcept
+    {
+        if (std::exchange(entry.queued, true))
+            return;
+        entry.next = nullptr;
+        (turn_end_tail_ ? turn_end_tail_->next : turn_end_head_) = &entry;
+        turn_end_tail_ = &entry;
+        ++turn_end_count_;
+    }
+    /// Whether so many ends are due in this turn that sends are better submitted together than done one by one.
+    [[nodiscard]] bool batching() const noexcept { return batching_; }
+
+    /// Counts what outlives its owner for a moment (a socket whose last completion is awaited, a connection that
+    /// finishes its close): run() waits for it.
+    void retain() noexcept { ++retained_; }
+    void drop() noexcept { --retained_; }
+
+    void arm(timer_node& node, clock::time_point when) noexcept;
+    [[nodiscard]] clock::time_point now() const noexcept { return now_; }
+
+    void post(std::unique_ptr<posted_call> call) noexcept;
+    [[nodiscard]] std::shared_ptr<loop_mailbox> const& mailbox() const noexcept { return mailbox_; }
+    void request_stop() noexcept { stop_.request(); }
+    [[nodiscard]] stop_state& stop() noexcept { return stop_; }
+
+    [[nodiscard]] engine::engine& io() noexcept { return *engine_; }
+    [[nodiscard]] engine::block_pool& blocks() noexcept { return blocks_; }
+    [[nodiscard]] run_options const& options() const noexcept { return options_; }
+    [[nodiscard]] unsigned index() const noexcept { return index_; }
+    [[nodiscard]] shared_run* run_state() const noexcept { return run_; }
+    [[nodiscard]] loop& handle() noexcept { return handle_; }
+
+    /// Whether the drain has lasted too long: what is still closing must end at once.
+    [[nodiscard]] bool giving_up() const noexcept { return giving_up_; }
+    /// Called when giving_up() begins.
+    stop_state& give_up() noexcept { return give_up_; }
+
+    static loop_core* current() noexcept;
+    /// The current loop; aborts with a message where there is none.
+    static loop_core& require() noexcept;
+
+    /// Tells the signals objects of this loop to look at the counts.
+    void raise_signals() noexcept;
+    signals* signal_sets = nullptr;
+    std::map<std::string, unsigned> binds; ///< how often each text was bound on this loop
+
+private:
+    void turn(bool may_wait);
+    void run_posted();
+    void run_ready();
+    void run_turn_ends() noexcept;
+    void read_clock() noexcept;
+    void child_done(promise_base&) noexcept override { root_done_ = true; }
+
+    run_options options_;
+    unsigned index_;
+    shared_run* run_;
+    loop handle_;
+    engine::block_pool blocks_;
+    std::unique_ptr<engine::engine> engine_;
+    clock::time_point start_;
+    clock::time_point now_;
+    engine::timer_wheel timers_;
+    std::shared_ptr<loop_mailbox> mailbox_;
+    turn_end* turn_end_head_ = nullptr;
+    turn_end* turn_end_tail_ = nullptr;
+    std::size_t turn_end_count_ = 0;
+    std::size_t retained_ = 0;
+    stop_state stop_;
+    stop_state give_up_;
+    unsigned signals_seen_ = 0;
+    bool batching_ = false;
+    bool root_done_ = false;
+    bool giving_up_ = false;
+
+    // Written by other threads, so on a line of their own.
+    alignas(64) std::atomic<posted_call*> posted_{nullptr};
+    std::atomic<bool> parked_{false};
+};
+
+/// Runs `work` on the thread pool and then `done` on `loop`, if it still exists.
+void run_detached(loop_core& loop, std::function<void()> work, std::function<void()> done);
+
+/// Prints one line to standard error: what the operator of a program should know.
+void log_line(std::string const& text) noexcept;
+
+} // namespace wring::detail

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "engine/run_state.hpp"
+#include "engine/signal_hub.hpp"
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <thread>
+#include <unistd.h>
+
+namespace wring {
+
+namespace detail {
+
+void shared_run::request_stop() noexcept
+{
+    std::lock_guard lock(mutex);
+    stopping = true;
+    for (loop_core* core : loops)
+        core->handle().post([core] { core->request_stop(); });
+}
+
+namespace {
+
+void pin_to_processor(unsigned index) noexcept
+{
+    cpu_set_t allowed;
+    if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return;
+    unsigned wanted = index % static_cast<unsigned>(CPU_COUNT(&allowed));
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        if (!CPU_ISSET(cpu, &allowed) || wanted-- > 0)
+            continue;
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        ::sched_setaffinity(0, sizeof one, &one);
+        return;
+    }
+}
+
+void report(std::exception_ptr const& failure) noexcept
+{
+    try {
+        std::rethrow_exception(failure);
+    } catch (std::exception const& e) {
+        log_line(fmt::format("wring: {}", e.what()));
+    } catch (...) {
+        log_line("wring: an exception of unknown type left the root task");
+    }
+}
+
+/// One loop, on the calling thread. False where an exception ended it.
+bool run_loop(shared_run& shared, unsigned index, task_factory make, void* argument, run_options const& options)
+{
+    std::exception_ptr failure;
+    try {
+        if (options.pin)
+            pin_to_processor(index);
+        loop_core core(options, index, &shared);
+        bool stopping = false;
+        {
+            std::lock_guard lock(shared.mutex);
+            shared.loops.push_back(&core);
+            stopping = shared.stopping;
+        }
+        struct leave
+        {
+            ~leave()
+            {
+                std::lock_guard lock(shared.mutex);
+                std::erase(shared.loops, &core);
+            }
+            shared_run& shared;
+            loop_core& core;
+        } guard{shared, core};
+        if (stopping)
+            core.request_stop();
+        failure = core.run(make(argument));
+    } catch (...) {
+        failure = std::current_exception();
+    }
+    if (!failure)
+        return true;
+    report(failure);
+    shared.request_stop();
+    return false;
+}
+
+} // namespace
+
+int run(task_factory make, void* argument, run_options const& options)
+{
+    unsigned const threads = options.threads ? options.threads : std::max(1U, std::thread::hardware_concurrency());
+    run_options settled = options;
+    settled.threads = threads;
+    shared_run shared;
+    if (options.handle_signals)
+        signal_hub::watch_stop_signals();
+    std::atomic<bool> good{true};
+    auto one_loop = [&](unsigned index) {
+        if (!run_loop(shared, index, make, argument, settled))
+            good = false;
+    };
+    {
+        std::vector<std::jthread> others; // joined on the way out
+        for (unsigned i = 1; i < threads; ++i)
+            others.emplace_back(one_loop, i);
+        one_loop(0);
+    }
+    for (auto& [name, socket] : shared.listening)
+        if (socket.unix_fd >= 0)
+            ::close(socket.unix_fd);
+    if (options.handle_signals)
+        signal_hub::unwatch_stop_signals();
+    return good ? 0 : 1;
+}
+
+} // namespace detail
+
+int run(task<> root, run_options options)
+{
+    options.threads = 1;
+    return detail::run([](void* only) { return std::move(*static_cast<task<>*>(only)); }, &root, options);
+}
+
+} // namespace wring

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSL-1.0
+// What the loops of one run() share.
+#pragma once
+
+#include "engine/loop_core.hpp"
+
+#include <wring/endpoint.hpp>
+
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace wring::detail {
+
+struct shared_run
+{
+    std::mutex mutex;
+    std::vector<loop_core*> loops;             ///< those that run; under the mutex
+    bool stopping = false;                     ///< under the mutex; a loop that starts late looks at it
+    struct listening_socket
+    {
+        endpoint at;
+        int unix_fd = -1; ///< a copy of the first loop's socket
+    };
+    std::map<std::string, listening_socket> listening; ///< "text#n"; under the mutex
+
+    void request_stop() noexcept;
+};
+
+} // namespace wring::detail

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSL-1.0
+// An io_uring instance set up as the engine wants it, and the provided-buffer ring beside it.
+#pragma once
+
+#include "engine/block.hpp"
+
+#include <liburing.h>
+
+#include <vector>
+
+namespace wring::engine {
+
+/// Set up with the richest flags that the kernel accepts. Owned by one thread.
+class ring
+{
+public:
+    /// Throws std::system_error: what the kernel said to the last, most modest attempt.
+    ring(unsigned submission_entries, unsigned completion_entries);
+    ~ring();
+    ring(ring const&) = delete;
+    ring& operator=(ring const&) = delete;
+
+    [[nodiscard]] io_uring* get() noexcept { return &ring_; }
+
+private:
+    io_uring ring_;
+};
+
+/// Buffers that the kernel fills for multishot receives, shared by all sockets of a loop (IORING_REGISTER_PBUF_RING).
+///
+/// A slot is refilled with another block as soon as its block has been filled, so a block that somebody keeps
+/// never starves the others: the ring is empty only within one batch of completions, or without memory.
+class buffer_ring
+{
+public:
+    static constexpr unsigned short group = 0;
+
+    /// `entries` must be a power of two, at most 32768. Throws std::system_error, std::bad_alloc.
+    buffer_ring(io_uring* owner, unsigned entries, block_pool& blocks);
+    ~buffer_ring();
+    buffer_ring(buffer_ring const&) = delete;
+    buffer_ring& operator=(buffer_ring const&) = delete;
+
+    /// The block in slot `id`, now holding `size` received bytes, and puts a fresh one in its place.
+    [[nodiscard]] block* take(unsigned short id, std::size_t size) noexcept;
+
+    /// Fills slots that no memory could be had for; publishes what take() has put in. True where the ring has buffers.
+    bool publish() noexcept;
+
+private:
+    bool fill(unsigned short id) noexcept;
+
+    io_uring* owner_;
+    io_uring_buf_ring* ring_ = nullptr;
+    std::size_t ring_bytes_;
+    unsigned entries_;
+    block_pool& blocks_;
+    std::vector<block*> slots_;
+    unsigned short added_ = 0; ///< and not yet published
+    unsigned empty_ = 0;
+};
+
+} // namespace wring::engine

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: BSL-1.0
+// The engine on io_uring: one ring per loop, multishot accept and receive, a provided-buffer ring, one submit-and-wait
+// per turn.
+#include "engine/engine.hpp"
+#include "engine/uring/ring.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cerrno>
+#include <deque>
+#include <poll.h>
+#include <system_error>
+#include <unistd.h>
+
+namespace wring::engine {
+
+namespace {
+
+/// A FIFO of operations through their link_.
+class operation_list
+{
+public:
+    void push(operation& op) noexcept
+    {
+        if (std::exchange(op.listed_, true))
+            return;
+        op.link_ = nullptr;
+        (tail_ ? tail_->link_ : head_) = &op;
+        tail_ = &op;
+    }
+    operation* pop() noexcept
+    {
+        operation* op = head_;
+        if (!op)
+            return nullptr;
+        head_ = op->link_;
+        if (!head_)
+            tail_ = nullptr;
+        op->listed_ = false;
+        return op;
+    }
+    void remove(operation& op) noexcept
+    {
+        operation* previous = nullptr;
+        for (operation* it = head_; it; previous = it, it = it->link_) {
+            if (it != &op)
+                continue;
+            (previous ? previous->link_ : head_) = op.link_;
+            if (tail_ == &op)
+                tail_ = previous;
+            op.listed_ = false;
+            return;
+        }
+    }
+    [[nodiscard]] bool empty() const noexcept { return !head_; }
+
+private:
+    operation* head_ = nullptr;
+    operation* tail_ = nullptr;
+};
+
+class uring_engine;
+
+class uring_descriptor final : public descriptor
+{
+public:
+    uring_descriptor(uring_engine& e, int fd) noexcept : descriptor(fd), engine_(e) {}
+    void accept(operation& op) noexcept override;
+    void connect(operation& op, sockaddr const* address, socklen_t size) noexcept override;
+    void receive(operation& op) noexcept override;
+    void send(operation& op, std::span<iovec const> buffers) noexcept override;
+    void poll(operation& op, short events) noexcept override;
+    void cancel(operation& op) noexcept override;
+
+private:
+    uring_engine& engine_;
+};
+
+class uring_engine final : public engine
+{
+public:
+    uring_engine(block_pool& blocks, settings const& s) :
+        ring_(s.submission_entries, s.completion_entries), buffers_(ring_.get(), s.receive_buffers, blocks)
+    {}
+
+    ~uring_engine() override { drain(); }
+
+    engine_kind kind() const noexcept override { return engine_kind::uring; }
+
+    std::unique_ptr<descriptor> open(int fd) override
+    {
+        try {
+            return std::make_unique<uring_descriptor>(*this, fd);
+        } catch (...) {
+            ::close(fd);
+            throw;
+        }
+    }
+
+    void wait(std::chrono::nanoseconds limit) override
+    {
+        if (!waking_)
+            arm_wake();
+        while (operation* op = unsubmitted_.pop()) {
+            if (!submit(*op))
+                break; // it is in the list again
+        }
+        retry_cancels();
+        if (!unsubmitted_.empty() || cancel_again_)
+            limit = std::chrono::nanoseconds{0};
+        enter(limit);
+        reap();
+    }
+
+    void start(operation& op) noexcept { submit(op); }
+
+    void cancel(operation& op) noexcept
+    {
+        if (!op.in_flight() || op.canceling_)
+            return;
+        op.canceling_ = true;
+        if (op.listed_) { // the kernel does not have it: it waits for a buffer or for a submission entry
+            starved_.remove(op);
+            unsubmitted_.remove(op);
+            canceled_here_.push(op);
+            return;
+        }
+        canceling_.push(op);
+        submit_cancel(op);
+    }
+
+    /// Memory for a message that must stay in place until its submission.
+    struct message
+    {
+        msghdr header;
+        std::array<iovec, 64> buffers;
+    };
+    message* next_message()
+    {
+        if (messages_used_ == messages_.size())
+            messages_.emplace_back();
+        return &messages_[messages_used_++];
+    }
+
+private:
+    // user_data: the operation's address, or one of these.
+    static constexpr std::uint64_t wake_tag = 1;
+    static constexpr std::uint64_t cancel_tag = 2;
+
+    io_uring_sqe* entry() noexcept
+    {
+        io_uring_sqe* sqe = io_uring_get_sqe(ring_.get());
+        if (!sqe) {
+            io_uring_submit(ring_.get());
+            sqe = io_uring_get_sqe(ring_.get());
+        }
+        return sqe;
+    }
+
+    void arm_wake() noexcept
+    {
+        io_uring_sqe* sqe = entry();
+        if (!sqe)
+            return; // the next wait tries again
+        io_uring_prep_poll_multishot(sqe, wake_fd_, POLLIN);
+        io_uring_sqe_set_data64(sqe, wake_tag);
+        waking_ = true;
+    }
+
+    bool submit(operation& op) noexcept
+    {
+        io_uring_sqe* sqe = entry();
+        if (!sqe) {
+            unsubmitted_.push(op);
+            return false;
+        }
+        int const fd = op.io_->fd();
+        switch (op.kind_) {
+        case operation::kind::accept:
+            io_uring_prep_multishot_accept(sqe, fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            break;
+        case operation::kind::connect:
+            io_uring_prep_connect(sqe, fd, static_cast<sockaddr const*>(op.argument_), op.argument_size_);
+            break;
+        case operation::kind::receive:
+            io_uring_prep_recv_multishot(sqe, fd, nullptr, 0, 0);
+            sqe->flags |= IOSQE_BUFFER_SELECT;
+            sqe->buf_group = buffer_ring::group;
+            break;
+        case operation::kind::send:
+            io_uring_prep_send(sqe, fd, op.argument_, op.argument_size_, MSG_NOSIGNAL | MSG_WAITALL);
+            break;
+        case operation::kind::send_message:
+            io_uring_prep_sendmsg(sqe, fd, static_cast<msghdr const*>(op.argument_), MSG_NOSIGNAL | MSG_WAITALL);
+            break;
+        case operation::kind::poll: io_uring_prep_poll_add(sqe, fd, op.argument_size_); break;
+        case operation::kind::none: assert(false); break;
+        }
+        io_uring_sqe_set_data(sqe, &op);
+        return true;
+    }
+
+    void submit_cancel(operation& op) noexcept
+    {
+        io_uring_sqe* sqe = entry();
+        if (!sqe) {
+            cancel_again_ = true;
+            return;
+        }
+        io_uring_prep_cancel(sqe, &op, 0);
+        io_uring_sqe_set_data64(sqe, cancel_tag);
+        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS; // a failed one is reported, and tried again while its target lives
+    }
+
+    void retry_cancels() noexcept
+    {
+        if (!std::exchange(cancel_again_, false))
+            return;
+        operation_list again;
+        while (operation* op = canceling_.pop())
+            again.push(*op);
+        while (operation* op = again.pop()) {
+            canceling_.push(*op);
+            submit_cancel(*op);
+        }
+    }
+
+    void enter(std::chrono::nanoseconds limit)
+    {
+        int result = 0;
+        if (limit.count() == 0 || !canceled_here_.empty()) {
+            result = io_uring_submit_and_get_events(ring_.get());
+        } else if (limit.count() < 0) {
+            result = io_uring_submit_and_wait(ring_.get(), 1);
+        } else {
+            __kernel_timespec ts{limit.count() / 1'000'000'000, limit.count() % 1'000'000'000};
+            io_uring_cqe* first = nullptr;
+            result = io_uring_submit_and_wait_timeout(ring_.get(), &first, 1, &ts, nullptr);
+        }
+        // EBUSY: completions overflowed and must be taken before more is submitted; the entries stay queued.
+        if (result < 0 && result != -EINTR && result != -ETIME && result != -EBUSY && result != -EAGAIN)
+            throw std::system_error(-result, std::system_category(), "io_uring_enter");
+        if (io_uring_sq_ready(ring_.get()) == 0 && unsubmitted_.empty())
+            messages_used_ = 0; // the kernel has its copy of what was submitted
+    }
+
+    void reap() noexcept
+    {
+        struct entry
+        {
+            std::uint64_t data;
+            int result;
+            unsigned flags;
+        };
+        std::array<entry, 128> batch;
+        for (;;) {
+            // Copied first: handlers may submit, and the kernel needs the room.
+            unsigned count = 0;
+            unsigned head = 0;
+            io_uring_cqe* cqe = nullptr;
+            io_uring_for_each_cqe(ring_.get(), head, cqe)
+            {
+                batch[count++] = {cqe->user_data, cqe->res, cqe->flags};
+                if (count == batch.size())
+                    break;
+            }
+            io_uring_cq_advance(ring_.get(), count);
+            for (unsigned i = 0; i < count; ++i)
+                dispatch(batch[i].data, batch[i].result, batch[i].flags);
+            if (count < batch.size())
+                break;
+        }
+        if (buffers_.publish()) // in the order in which they ran dry
+            for (operation* op = starved_.pop(); op && submit(*op); op = starved_.pop()) {
+            }
+        while (operation* op = canceled_here_.pop())
+            op->complete({-ECANCELED, true});
+    }
+
+    void dispatch(std::uint64_t data, int result, unsigned flags) noexcept
+    {
+        bool const last = !(flags & IORING_CQE_F_MORE);
+        if (data == wake_tag) {
+            std::uint64_t count = 0;
+            [[maybe_unused]] auto got = ::read(wake_fd_, &count, sizeof count);
+            waking_ = !last;
+            return;
+        }
+        if (data == cancel_tag) {
+            // Not found, or running: that says nothing of the target, which may be queued as task work.
+            cancel_again_ = !canceling_.empty();
+            return;
+        }
+        auto& op = *reinterpret_cast<operation*>(data);
+        if (last && op.listed_)
+            canceling_.remove(op);
+        block* received = nullptr;
+        if (flags & IORING_CQE_F_BUFFER)
+            received = buffers_.take(static_cast<unsigned short>(flags >> IORING_CQE_BUFFER_SHIFT),
+                                     static_cast<std::size_t>(std::max(result, 0)));
+        if (op.kind_ == operation::kind::receive)
+            return receive_done(op, result, last, received);
+        if (op.kind_ == operation::kind::accept && last && result >= 0 && !op.canceling_) {
+            op.complete({result, false});
+            if (op.canceling_)
+                finish_canceled(op);
+            else
+                submit(op);
+            return;
+        }
+        op.complete({result, last});
+    }
+
+    /// For an operation that was asked to stop while the kernel did not have it.
+    void finish_canceled(operation& op) noexcept
+    {
+        canceling_.remove(op);
+        canceled_here_.push(op);
+    }
+
+    /// A multishot receive ends for many reasons; to its owner only an end of the stream, an error or a cancel is one.
+    void receive_done(operation& op, int result, bool last, block* received) noexcept
+    {
+        if (received && result <= 0) {
+            release(received);
+            received = nullptr;
+        }
+        if (!last)
+            return op.complete({result, false, received});
+        if (result > 0) {
+            op.complete({result, false, received});
+            result = -ENOBUFS; // and again, as after
+        }
+        if (result != -ENOBUFS)
+            return op.complete({result, true});
+        if (op.canceling_)
+            finish_canceled(op);
+        else
+            starved_.push(op);
+    }
+
+    /// Nothing of ours may be in flight any more but the wake poll.
+    void drain() noexcept
+    {
+        io_uring_sqe* sqe = waking_ ? entry() : nullptr;
+        if (sqe) {
+            io_uring_prep_poll_remove(sqe, wake_tag);
+            io_uring_sqe_set_data64(sqe, cancel_tag);
+        }
+        for (int i = 0; waking_ && i < 100; ++i) {
+            __kernel_timespec ts{0, 10'000'000};
+            io_uring_cqe* first = nullptr;
+            io_uring_submit_and_wait_timeout(ring_.get(), &first, 1, &ts, nullptr);
+            reap();
+        }
+    }
+
+    ring ring_;
+    buffer_ring buffers_;
+    operation_list unsubmitted_;   ///< no submission entry was free
+    operation_list starved_;       ///< receives that wait for a buffer
+    operation_list canceling_;     ///< in the kernel, cancel asked for
+    operation_list canceled_here_; ///< not in the kernel; to be completed as canceled
+    std::deque<message> messages_; ///< of this turn's sends
+    std::size_t messages_used_ = 0;
+    bool cancel_again_ = false;
+    bool waking_ = false;
+};
+
+void uring_descriptor::accept(operation& op) noexcept
+{
+    op.begin(operation::kind::accept, *this);
+    engine_.start(op);
+}
+
+void uring_descriptor::connect(operation& op, sockaddr const* address, socklen_t size) noexcept
+{
+    op.begin(operation::kind::connect, *this);
+    op.argument_ = address;
+    op.argument_size_ = size;
+    engine_.start(op);
+}
+
+void uring_descriptor::receive(operation& op) noexcept
+{
+    op.begin(operation::kind::receive, *this);
+    engine_.start(op);
+}
+
+void uring_descriptor::send(operation& op, std::span<iovec const> buffers) noexcept
+{
+    if (buffers.size() == 1) {
+        op.begin(operation::kind::send, *this);
+        op.argument_ = buffers[0].iov_base;
+        op.argument_size_ = static_cast<std::uint32_t>(std::min(buffers[0].iov_len, std::size_t{1} << 30));
+        return engine_.start(op);
+    }
+    op.begin(operation::kind::send_message, *this);
+    auto* m = engine_.next_message();
+    std::size_t const n = std::min(buffers.size(), m->buffers.size());
+    std::copy_n(buffers.begin(), n, m->buffers.begin());
+    m->header = {};
+    m->header.msg_iov = m->buffers.data();
+    m->header.msg_iovlen = n;
+    op.argument_ = &m->header;
+    engine_.start(op);
+}
+
+void uring_descriptor::poll(operation& op, short events) noexcept
+{
+    op.begin(operation::kind::poll, *this);
+    op.argument_size_ = static_cast<std::uint32_t>(events);
+    engine_.start(op);
+}
+
+void uring_descriptor::cancel(operation& op) noexcept
+{
+    engine_.cancel(op);
+}
+
+} // namespace
+
+std::unique_ptr<engine> make_uring_engine(block_pool& blocks, settings const& s)
+{
+    return std::make_unique<uring_engine>(blocks, s);
+}
+
+} // namespace wring::engine

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <wring/listener.hpp>
+
+#include "engine/run_state.hpp"
+#include "net/lookup.hpp"
+#include "net/socket.hpp"
+#include "net/transport.hpp"
+
+#include <algorithm>
+#include <deque>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace wring {
+
+namespace detail {
+
+namespace {
+
+constexpr std::size_t accept_ahead = 64; // connections accepted and not asked for before accepting pauses
+constexpr auto retry_delay = std::chrono::milliseconds(100);
+
+bool out_of_resources(int error) noexcept
+{
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+/// Errors of the one connection that was to be accepted.
+bool of_one_connection(int error) noexcept
+{
+    return error == ECONNABORTED || error == EINTR || error == EAGAIN || error == EPROTO;
+}
+
+/// Errors of the network, or a firewall's refusal, that pass (accept(2)).
+bool passing(int error) noexcept
+{
+    constexpr int errors[] = {ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH, EPERM};
+    return std::find(std::begin(errors), std::end(errors), error) != std::end(errors);
+}
+
+} // namespace
+
+/// The socket and what it has accepted. Lives on after close() until the kernel has let go of it.
+class listener_core
+{
+public:
+    listener_core(loop_core& loop, int fd, listen_options const& options, std::string unlink_path) :
+        loop_(loop), options_(options), io_(loop.io().open(fd)), accept_(*this), retry_(*this),
+        local_(local_endpoint(fd)), unlink_path_(std::move(unlink_path))
+    {
+        loop_.retain();
+    }
+
+    void abandon() noexcept
+    {
+        close();
+        abandoned_ = true;
+        delete_if_done();
+    }
+
+    void close() noexcept
+    {
+        if (std::exchange(closed_, true))
+            return;
+        engine::timer_wheel::disarm(retry_);
+        if (!unlink_path_.empty())
+            ::unlink(unlink_path_.c_str());
+        for (int fd : std::exchange(ready_, {}))
+            ::close(fd);
+        io_->cancel(accept_);
+        fail(errc::closed);
+    }
+
+    bool start(listener::accept_operation& op, std::coroutine_handle<> h, context const& env) noexcept;
+    void cancel(listener::accept_operation& op) noexcept;
+
+    listener::accept_operation* waiting_ = nullptr;
+    loop_core& loop_;
+    listen_options options_;
+    std::unique_ptr<engine::descriptor> io_;
+
+    [[nodiscard]] endpoint const& local() const noexcept { return local_; }
+
+private:
+    struct accept_some : engine::operation
+    {
+        explicit accept_some(listener_core& o) noexcept :
+            operation([](operation& op, engine::completion const& c) noexcept {
+                static_cast<accept_some&>(op).owner.accepted(c);
+            }),
+            owner(o)
+        {}
+        listener_core& owner;
+    };
+    struct retry : timer_node
+    {
+        explicit retry(listener_core& o) noexcept : owner(o)
+        {
+            fire = [](timer_node& node) noexcept { static_cast<retry&>(node).owner.resume(); };
+        }
+        listener_core& owner;
+    };
+
+    ~listener_core() { loop_.drop(); }
+
+    void resume() noexcept
+    {
+        if (!closed_ && !error_ && !accept_.in_flight() && !retry_.armed())
+            io_->accept(accept_);
+    }
+
+    void accepted(engine::completion const& c) noexcept;
+    void fail(std::error_code error) noexcept;
+    void delete_if_done() noexcept
+    {
+        if (abandoned_ && !accept_.in_flight())
+            delete this;
+    }
+
+    accept_some accept_;
+    retry retry_;
+    std::deque<int> ready_;
+    std::error_code error_;
+    endpoint local_;
+    std::string unlink_path_;
+    bool closed_ = false;
+    bool abandoned_ = false;
+    bool reported_ = false;
+
+    friend class wring::listener::accept_operation;
+};
+
+bool listener_core::start(listener::accept_operation& op, std::coroutine_handle<> h, context const& env) noexcept
+{
+    if (closed_)
+        op.error_ = errc::closed;
+    else if (waiting_)
+        op.error_ = errc::busy;
+    else if (env.stop && env.stop->requested())
+        op.error_ = errc::canceled;
+    else if (!ready_.empty()) {
+        op.fd_ = ready_.front();
+        ready_.pop_front();
+    } else if (error_)
+        op.error_ = error_;
+    else {
+        waiting_ = &op;
+        op.suspend(h, env, &listener::accept_operation::cancel);
+        resume();
+        return true;
+    }
+    return false;
+}
+
+void listener_core::cancel(listener::accept_operation& op) noexcept
+{
+    if (waiting_ != &op)
+        return; // complete already
+    waiting_ = nullptr;
+    op.error_ = errc::canceled;
+    op.wake();
+    if (loop_.stop().requested())
+        close(); // the program ends: newcomers are better refused than left waiting
+}
+
+void listener_core::accepted(engine::completion const& c) noexcept
+{
+    if (c.result >= 0) {
+        if (closed_) {
+            ::close(c.result);
+        } else if (auto* op = std::exchange(waiting_, nullptr)) {
+            op->fd_ = c.result;
+            op->wake();
+        } else {
+            ready_.push_back(c.result);
+            if (ready_.size() >= accept_ahead)
+                io_->cancel(accept_);
+        }
+    }
+    if (!c.last)
+        return;
+    if (closed_)
+        return delete_if_done();
+    if (c.result >= 0 || c.result == -ECANCELED) {
+        if (waiting_)
+            resume();
+        return;
+    }
+    if (of_one_connection(-c.result)) {
+        resume();
+    } else if (out_of_resources(-c.result) || passing(-c.result)) {
+        if (!std::exchange(reported_, true))
+            log_line(fmt::format("wring: {}: can't accept connections: {}; trying again until that has passed",
+                                 local_.to_string(), std::system_category().message(-c.result)));
+        loop_.arm(retry_, clock::now() + retry_delay);
+    } else {
+        fail(system_error(-c.result));
+    }
+}
+
+void listener_core::fail(std::error_code error) noexcept
+{
+    error_ = error;
+    if (auto* op = std::exchange(waiting_, nullptr)) {
+        op->error_ = error;
+        op->wake();
+    }
+}
+
+namespace {
+
+result<int> bind_socket(endpoint const& at, listen_options const& options, bool share_port) noexcept
+{
+    auto opened = open_socket(at.family(), SOCK_STREAM);
+    if (!opened)
+        return opened.error();
+    unique_fd fd(*opened);
+    if (at.is_ip()) {
+        if (auto r = set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1); !r)
+            return r.error();
+        if (share_port)
+            if (auto r = set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1); !r)
+                return r.error();
+        if (at.family() == AF_INET6)
+            if (auto r = set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, options.v6_only); !r)
+                return r.error();
+    }
+    if (::bind(fd.get(), static_cast<sockaddr const*>(at.data()), static_cast<socklen_t>(at.size())) != 0)
+        return last_error();
+    if (::listen(fd.get(), options.backlog) != 0)
+        return last_error();
+    return fd.release();
+}
+
+/// Whether a Unix path is a socket that nobody listens on any more.
+bool left_over(endpoint const& at) noexcept
+{
+    struct stat status{};
+    if (::stat(at.address().c_str(), &status) != 0 || !S_ISSOCK(status.st_mode))
+        return false;
+    auto probe = open_socket(AF_UNIX, SOCK_STREAM);
+    if (!probe)
+        return false;
+    unique_fd fd(*probe);
+    return ::connect(fd.get(), static_cast<sockaddr const*>(at.data()), static_cast<socklen_t>(at.size())) != 0 &&
+           errno == ECONNREFUSED;
+}
+
+result<endpoint> find_endpoint(std::string_view text)
+{
+    auto literal = endpoint::parse(text);
+    if (literal || text.starts_with("unix:"))
+        return literal;
+    auto const parts = split_host_port(text);
+    if (!parts)
+        return parts.error();
+    std::vector<endpoint> found;
+    if (auto error = look_up(std::string(parts->host), parts->port, found))
+        return error;
+    return found.front();
+}
+
+result<int> listen_on(endpoint const& at, listen_options const& options, bool share_port)
+{
+    auto fd = bind_socket(at, options, share_port);
+    if (!fd && fd.error() == std::errc::address_in_use && at.is_unix() && left_over(at)) {
+        ::unlink(at.address().c_str());
+        fd = bind_socket(at, options, share_port);
+    }
+    return fd;
+}
+
+/// With several loops: the first one to bind decides the port (or, for Unix sockets, has the socket that
+/// the others accept from too); the n-th bind of the same text on each loop belongs together.
+result<int> listen_shared(std::string_view text, listen_options const& options, loop_core& loop)
+{
+    auto at = find_endpoint(text);
+    if (!at)
+        return at.error();
+    shared_run* run = loop.run_state();
+    if (!run || loop.options().threads == 1)
+        return listen_on(*at, options, false);
+
+    std::string const key = fmt::format("{}#{}", text, loop.binds[std::string(text)]++);
+    std::lock_guard lock(run->mutex);
+    auto const first = run->listening.find(key);
+    if (first == run->listening.end()) {
+        auto fd = listen_on(*at, options, true);
+        if (fd)
+            run->listening[key] = {local_endpoint(*fd), at->is_unix() ? ::fcntl(*fd, F_DUPFD_CLOEXEC, 0) : -1};
+        return fd;
+    }
+    if (at->is_ip())
+        return listen_on(first->second.at, options, true);
+    int const copy = ::fcntl(first->second.unix_fd, F_DUPFD_CLOEXEC, 0);
+    return copy < 0 ? result<int>(last_error()) : result<int>(copy);
+}
+
+} // namespace
+
+} // namespace detail
+
+listener::listener(detail::listener_core* core) noexcept : core_(core) {}
+listener::listener(listener&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+listener& listener::operator=(listener&& other) noexcept
+{
+    std::swap(core_, other.core_);
+    return *this;
+}
+listener::~listener()
+{
+    if (!core_)
+        return;
+    if (core_->waiting_)
+        detail::fatal("wring: a listener was destroyed while a coroutine accepts on it");
+    core_->abandon();
+}
+
+result<listener> listener::bind(std::string_view text, listen_options options)
+{
+    auto& loop = detail::loop_core::require();
+    auto fd = detail::listen_shared(text, options, loop);
+    if (!fd)
+        return fd.error();
+    auto const at = detail::local_endpoint(*fd);
+    std::string path = at.is_unix() && !at.address().starts_with('@') ? at.address() : std::string();
+    return listener(new detail::listener_core(loop, *fd, options, std::move(path)));
+}
+
+result<listener> listener::adopt(int fd, listen_options options)
+{
+    int listening = 0;
+    socklen_t size = sizeof listening;
+    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0)
+        return detail::last_error();
+    if (!listening)
+        return std::make_error_code(std::errc::invalid_argument);
+    if (auto r = detail::set_non_blocking(fd); !r)
+        return r.error();
+    return listener(new detail::listener_core(detail::loop_core::require(), fd, options, {}));
+}
+
+listener::accept_operation listener::accept() noexcept
+{
+    return accept_operation(*core_);
+}
+
+void listener::close() noexcept
+{
+    core_->close();
+}
+
+endpoint listener::local() const
+{
+    return core_->local();
+}
+
+int listener::native_handle() const noexcept
+{
+    return core_->io_->fd();
+}
+
+bool listener::accept_operation::start(std::coroutine_handle<> h, detail::context const& env) noexcept
+{
+    return core_.start(*this, h, env);
+}
+
+void listener::accept_operation::cancel(detail::suspension& self) noexcept
+{
+    auto& op = static_cast<accept_operation&>(self);
+    op.core_.cancel(op);
+}
+
+result<stream> listener::accept_operation::await_resume()
+{
+    if (fd_ < 0)
+        return error_;
+    if (core_.options_.no_delay)
+        detail::set_no_delay(fd_, true);
+    return detail::stream_access::make(detail::make_socket_transport(core_.loop_, fd_));
+}
+
+} // namespace wring

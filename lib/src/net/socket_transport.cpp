@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "net/socket.hpp"
+#include "net/transport.hpp"
+
+namespace wring::detail {
+
+namespace {
+
+class socket_transport final : public transport
+{
+public:
+    socket_transport(loop_core& loop, std::unique_ptr<engine::descriptor> io) noexcept :
+        transport(loop), io_(std::move(io)), receive_(*this), send_(*this)
+    {}
+
+    void resume_receiving() noexcept override
+    {
+        wanted_ = true;
+        if (!receive_.in_flight() && !ended_)
+            io_->receive(receive_);
+    }
+
+    void pause_receiving() noexcept override
+    {
+        wanted_ = false;
+        io_->cancel(receive_);
+    }
+
+    ssize_t try_send(std::span<iovec const> buffers) noexcept override
+    {
+        ssize_t n = 0;
+        do {
+            if (buffers.size() == 1) {
+                n = ::send(io_->fd(), buffers[0].iov_base, buffers[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+            } else {
+                msghdr message{};
+                message.msg_iov = const_cast<iovec*>(buffers.data());
+                message.msg_iovlen = buffers.size();
+                n = ::sendmsg(io_->fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+            }
+        } while (n < 0 && errno == EINTR);
+        return n < 0 ? -errno : n;
+    }
+
+    void start_send(std::span<iovec const> buffers) noexcept override { io_->send(send_, buffers); }
+    void cancel_send() noexcept override { io_->cancel(send_); }
+    void shutdown_send() noexcept override { ::shutdown(io_->fd(), SHUT_WR); }
+
+    void abandon(bool reset) noexcept override
+    {
+        user_ = nullptr;
+        abandoned_ = true;
+        inbound_.clear();
+        if (io_->fd() >= 0) {
+            if (reset) {
+                linger const now{1, 0};
+                ::setsockopt(io_->fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+            }
+            // Ends what is in flight where a cancel may miss it. A reset comes with the close.
+            if (!quiet())
+                ::shutdown(io_->fd(), SHUT_RDWR);
+        }
+        io_->cancel(receive_);
+        io_->cancel(send_);
+        delete_if_done();
+    }
+
+    endpoint local() const override { return local_endpoint(io_->fd()); }
+    endpoint remote() const override { return remote_endpoint(io_->fd()); }
+    int fd() const noexcept override { return io_->fd(); }
+    bool quiet() const noexcept override { return !receive_.in_flight() && !send_.in_flight(); }
+    int release_fd() noexcept override { return io_->release(); }
+
+private:
+    ~socket_transport() override = default;
+
+    struct receive_operation : engine::operation
+    {
+        explicit receive_operation(socket_transport& o) noexcept :
+            operation([](operation& op, engine::completion const& c) noexcept {
+                static_cast<receive_operation&>(op).owner.received(c);
+            }),
+            owner(o)
+        {}
+        socket_transport& owner;
+    };
+    struct send_operation : engine::operation
+    {
+        explicit send_operation(socket_transport& o) noexcept :
+            operation([](operation& op, engine::completion const& c) noexcept {
+                static_cast<send_operation&>(op).owner.sent(c);
+            }),
+            owner(o)
+        {}
+        socket_transport& owner;
+    };
+
+    void received(engine::completion const& c) noexcept
+    {
+        if (abandoned_) {
+            if (c.data)
+                engine::release(c.data);
+            return delete_if_done();
+        }
+        if (c.data)
+            return arrived(c.data);
+        if (!c.last)
+            return;
+        if (c.result == -ECANCELED) {
+            if (wanted_)
+                resume_receiving(); // wanted again before the cancel was through
+            else if (user_)
+                user_->on_readable(); // somebody may wait until all is quiet
+            return;
+        }
+        end(-c.result);
+    }
+
+    void sent(engine::completion const& c) noexcept
+    {
+        if (abandoned_)
+            return delete_if_done();
+        if (user_)
+            user_->on_sent(c.result);
+    }
+
+    void delete_if_done() noexcept
+    {
+        if (quiet())
+            delete this;
+    }
+
+    std::unique_ptr<engine::descriptor> io_;
+    receive_operation receive_;
+    send_operation send_;
+    bool wanted_ = false;
+    bool abandoned_ = false;
+};
+
+} // namespace
+
+std::error_code system_error(int error) noexcept
+{
+    return {error, std::system_category()};
+}
+
+transport_ptr make_socket_transport(loop_core& loop, int fd)
+{
+    return make_socket_transport(loop, loop.io().open(fd));
+}
+
+transport_ptr make_socket_transport(loop_core& loop, std::unique_ptr<engine::descriptor> io)
+{
+    return transport_ptr(new socket_transport(loop, std::move(io)));
+}
+
+} // namespace wring::detail

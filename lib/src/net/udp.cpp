@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <wring/udp.hpp>
+
+#include "net/io_operation.hpp"
+#include "net/socket.hpp"
+
+namespace wring {
+
+namespace detail {
+
+class udp_core
+{
+public:
+    explicit udp_core(std::unique_ptr<engine::descriptor> d) noexcept : io(std::move(d)) {}
+    std::unique_ptr<engine::descriptor> io;
+    bool receiving = false;
+    bool sending = false;
+};
+
+namespace {
+/// Sets a flag for as long as an operation runs.
+class while_running
+{
+public:
+    explicit while_running(bool& flag) noexcept : flag_(flag) { flag_ = true; }
+    while_running(while_running const&) = delete;
+    while_running& operator=(while_running const&) = delete;
+    ~while_running() { flag_ = false; }
+
+private:
+    bool& flag_;
+};
+} // namespace
+
+} // namespace detail
+
+udp_socket::udp_socket(std::unique_ptr<detail::udp_core> core) noexcept : core_(std::move(core)) {}
+udp_socket::udp_socket(udp_socket&&) noexcept = default;
+udp_socket& udp_socket::operator=(udp_socket&&) noexcept = default;
+udp_socket::~udp_socket() = default;
+
+result<udp_socket> udp_socket::bind(std::string_view text)
+{
+    auto at = endpoint::parse(text);
+    if (!at)
+        return at.error();
+    auto opened = detail::open_socket(at->family(), SOCK_DGRAM);
+    if (!opened)
+        return opened.error();
+    detail::unique_fd fd(*opened);
+    if (::bind(fd.get(), static_cast<sockaddr const*>(at->data()), static_cast<socklen_t>(at->size())) != 0)
+        return detail::last_error();
+    auto& loop = detail::loop_core::require();
+    return udp_socket(std::make_unique<detail::udp_core>(loop.io().open(fd.release())));
+}
+
+task<result<udp_socket::datagram>> udp_socket::receive_from(std::span<std::byte> buffer)
+{
+    auto& core = *core_;
+    if (core.receiving)
+        co_return errc::busy;
+    detail::while_running guard(core.receiving);
+    for (;;) {
+        if (co_await stop_requested())
+            co_return errc::canceled;
+        sockaddr_storage from{};
+        iovec part{buffer.data(), buffer.size()};
+        msghdr message{};
+        message.msg_name = &from;
+        message.msg_namelen = sizeof from;
+        message.msg_iov = &part;
+        message.msg_iovlen = 1;
+        ssize_t const n = ::recvmsg(core.io->fd(), &message, MSG_DONTWAIT);
+        if (n >= 0 && (message.msg_flags & MSG_TRUNC))
+            co_return errc::message_too_large;
+        if (n >= 0)
+            co_return datagram{buffer.first(static_cast<std::size_t>(n)),
+                               endpoint::from_sockaddr(&from, message.msg_namelen)};
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN)
+            co_return detail::last_error();
+        auto readable = detail::io_operation::poll_in(*core.io);
+        int const events = co_await readable;
+        if (events < 0)
+            co_return detail::io_error(events);
+    }
+}
+
+task<result<>> udp_socket::send_to(std::span<std::byte const> bytes, endpoint to)
+{
+    auto& core = *core_;
+    if (core.sending)
+        co_return errc::busy;
+    detail::while_running guard(core.sending);
+    for (;;) {
+        if (co_await stop_requested())
+            co_return errc::canceled;
+        ssize_t const n = ::sendto(core.io->fd(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+                                   static_cast<sockaddr const*>(to.data()), static_cast<socklen_t>(to.size()));
+        if (n >= 0)
+            co_return {};
+        if (errno == EINTR)
+            continue;
+        if (errno != EAGAIN)
+            co_return detail::last_error();
+        auto writable = detail::io_operation::poll_out(*core.io);
+        int const events = co_await writable;
+        if (events < 0)
+            co_return detail::io_error(events);
+    }
+}
+
+endpoint udp_socket::local() const
+{
+    return detail::local_endpoint(core_->io->fd());
+}
+
+int udp_socket::native_handle() const noexcept
+{
+    return core_->io->fd();
+}
+
+} // namespace wring
