@@ -2,6 +2,7 @@
 """Tests of the checks in tools/: what is bad must be told, with its file and line, and nothing else."""
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -126,7 +127,59 @@ def headers(scratch):
     tell(status == 1 and told == ["leaks", "left_out", "peeks"], "check_headers tells leaks, and only those", output)
 
 
+def setup(scratch):
+    """tools/setup with package tools of ours, which only write down how they were called."""
+    (scratch / "tools").mkdir(parents=True)
+    shutil.copy(ROOT / "tools" / "setup", scratch / "tools" / "setup")
+    log = scratch / "log"
+
+    def world(name, missing=(), tools=("dpkg-query", "apt-get", "npm", "node", "chromium"), uid=0):
+        """A folder to be the whole PATH."""
+        path = scratch / name
+        path.mkdir()
+        for tool in ("sh", "sed", "tr", "mkdir", "rm", "dirname", "cat", "tail", "grep", "env"):
+            (path / tool).symlink_to(shutil.which(tool))
+        stubs = {
+            "dpkg-query": 'shift 3; for p in "$@"; do case " %s " in *" $p "*) echo "un |$p";; *) echo "ii |$p";; esac; done' % " ".join(missing),
+            "apt-get": 'echo "apt-get $*" >>%s' % log,
+            "sudo": 'echo "sudo" >>%s; exec "$@"' % log,
+            "npm": 'echo "npm $*" >>%s' % log,
+            "id": "echo %d" % uid,
+        }
+        for tool in tuple(tools) + ("id",):
+            (path / tool).write_text("#!/bin/sh\n" + stubs.get(tool, "exit 0") + "\n")
+            (path / tool).chmod(0o755)
+        return path
+
+    def go(path, *arguments):
+        log.write_text("")
+        shutil.rmtree(scratch / "build", ignore_errors=True)
+        done = subprocess.run(["/bin/sh", str(scratch / "tools" / "setup"), *arguments], env={"PATH": str(path)}, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return done.returncode, done.stdout, log.read_text()
+
+    status, output, calls = go(world("complete"))
+    tell(status == 0 and not output and not calls, "setup does and says nothing where nothing is missing", output + calls)
+    status, output, calls = go(world("incomplete", missing=["meson", "libfmt-dev"]))
+    tell(status == 0 and "installing meson libfmt-dev" in output and re.search(r"install -y .*meson libfmt-dev$", calls, re.M)
+         and " update" in calls and "sudo" not in calls, "setup installs what is missing, as root", output + calls)
+    status, output, calls = go(world("sudo", missing=["meson"], tools=("dpkg-query", "apt-get", "sudo"), uid=1000))
+    tell(status == 0 and calls.startswith("sudo") and "meson" in calls, "setup uses sudo where it is not root", output + calls)
+    status, output, calls = go(world("nobody", missing=["meson"], tools=("dpkg-query", "apt-get"), uid=1000))
+    tell(status == 1 and "meson" in output and not calls, "setup names the packages where it may not install", output + calls)
+    status, output, calls = go(world("elsewhere", tools=()))
+    tell(status == 1 and "liburing-dev" in output and "no apt" in output and not calls, "setup names the packages on other systems",
+         output + calls)
+    status, output, calls = go(world("tests", missing=["chromium"], tools=("dpkg-query", "apt-get", "npm", "node")), "--tests")
+    tell(status == 0 and "NO BROWSER" in output and "install -y --no-install-recommends chromium" in calls and "npm install" in calls,
+         "setup goes on without a browser, loudly", output + calls)
+    status, output, calls = go(world("nodeless", missing=["nodejs", "npm"], tools=("dpkg-query", "apt-get", "chromium")), "--tests")
+    tell(re.search(r"install .* nodejs npm$", calls, re.M), "setup installs Node.js and npm where the commands are missing", output + calls)
+
+
 with tempfile.TemporaryDirectory() as folder:
+    (pathlib.Path(folder) / "setup").mkdir()
+    setup(pathlib.Path(folder) / "setup")
     rooms()
     coroutines()
     words(pathlib.Path(folder))
