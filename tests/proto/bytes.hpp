@@ -30,8 +30,8 @@ inline byte_string from_hex(std::string_view hex)
     for (char c : hex) {
         if (c == ' ') continue;
         auto const digit = c >= 'a' ? c - 'a' + 10 : c >= 'A' ? c - 'A' + 10 : c - '0';
-        value = value << 4 | static_cast<unsigned>(digit);
-        if (half) b.push_back(static_cast<std::byte>(value & 0xFF));
+        value = (value & 15) << 4 | static_cast<unsigned>(digit);
+        if (half) b.push_back(static_cast<std::byte>(value));
         half = !half;
     }
     return b;
@@ -80,9 +80,9 @@ struct random_source
 
     std::uint64_t operator()()
     {
-        state ^= state << 13;
+        state ^= (state & (~0ull >> 13)) << 13; // so written, no sanitizer sees bits lost
         state ^= state >> 7;
-        state ^= state << 17;
+        state ^= (state & (~0ull >> 17)) << 17;
         return state;
     }
     std::size_t below(std::size_t n) { return static_cast<std::size_t>((*this)() % n); }

@@ -4,6 +4,7 @@
 #include "catch.hpp"
 
 #include <algorithm>
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -68,11 +69,14 @@ std::string with_fields(std::string_view fields)
     return "GET / HTTP/1.1\r\n" + std::string{fields} + "\r\n";
 }
 
-request_head parsed(std::string_view text)
+// The views in the result live until the program ends.
+request_head parsed(std::string text)
 {
+    static std::deque<std::string> kept;
+    auto const& mine = kept.emplace_back(std::move(text));
     request_head r;
-    INFO(text);
-    REQUIRE(parse_request(text, r) == errc::ok);
+    INFO(mine);
+    REQUIRE(parse_request(mine, r) == errc::ok);
     return r;
 }
 

