@@ -4,6 +4,7 @@
 // Compiles with liburing 2.3; runs on Linux 6.0 and later, at its best from 6.1.
 #include "common.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <deque>
@@ -70,7 +71,8 @@ class server
 public:
     explicit server(const options& o)
         : options_(o), listener_(bench::listen_on(o.bind, false)),
-          queue_limit_(o.broadcast ? o.buffers / 2 : o.buffers / 8), references_(o.buffers, 0)
+          queue_limit_(o.broadcast ? o.buffers / 2 : o.buffers / 8), ring_target_(std::min(32u, o.buffers)),
+          references_(o.buffers, 0)
     {
         make_ring();
         make_buffers();
@@ -138,8 +140,8 @@ private:
         reg.ring_entries = options_.buffers;
         if (int r = io_uring_register_buf_ring(&ring_, &reg, 0); r != 0) fail("io_uring_register_buf_ring", r);
         io_uring_buf_ring_init(buffer_ring_);
-        for (unsigned i = 0; i < options_.buffers; ++i)
-            stage(static_cast<std::uint16_t>(i));
+        for (unsigned i = options_.buffers; i-- > 0;)
+            spare_.push_back(static_cast<std::uint16_t>(i));
         give_back_buffers();
     }
 
@@ -236,7 +238,7 @@ private:
         if (!(cqe.flags & IORING_CQE_F_MORE)) c.receiving = false;
         if (cqe.res > 0) {
             auto id = static_cast<std::uint16_t>(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
-            ++buffers_out_;
+            --in_ring_;
             references_[id] = 1; // ours, for the time of handing it out
             piece p{id, 0, static_cast<std::uint32_t>(cqe.res)};
             if (options_.broadcast)
@@ -342,22 +344,23 @@ private:
 
     void release(std::uint16_t id)
     {
-        if (--references_[id] != 0) return;
-        --buffers_out_;
-        stage(id);
+        if (--references_[id] == 0) spare_.push_back(id);
     }
 
-    void stage(std::uint16_t id)
-    {
-        io_uring_buf_ring_add(buffer_ring_, bytes_ + std::size_t{id} * options_.buffer_size, options_.buffer_size, id,
-                              io_uring_buf_ring_mask(options_.buffers), staged_++);
-    }
-
+    // The kernel takes the buffers of the ring in turn, so a ring of all would walk through megabytes of cold memory.
+    // It holds few, the last used ones, and grows only when it has run empty.
     void give_back_buffers()
     {
-        if (staged_ != 0) io_uring_buf_ring_advance(buffer_ring_, staged_);
-        staged_ = 0;
-        if (starved_.empty() || buffers_out_ > options_.buffers / 2) return;
+        if (in_ring_ == 0 && !starved_.empty()) ring_target_ = std::min(ring_target_ * 2, options_.buffers);
+        int added = 0;
+        for (; in_ring_ < ring_target_ && !spare_.empty(); ++in_ring_) {
+            auto id = spare_.back();
+            spare_.pop_back();
+            io_uring_buf_ring_add(buffer_ring_, bytes_ + std::size_t{id} * options_.buffer_size, options_.buffer_size,
+                                  id, io_uring_buf_ring_mask(options_.buffers), added++);
+        }
+        if (added != 0) io_uring_buf_ring_advance(buffer_ring_, added);
+        if (starved_.empty() || in_ring_ < ring_target_ / 2) return;
         for (int fd : std::exchange(starved_, {})) {
             at(fd).starved = false;
             if (at(fd).open)
@@ -377,8 +380,9 @@ private:
     io_uring_buf_ring* buffer_ring_ = nullptr;
     char* bytes_ = nullptr;
     unsigned fixed_slots_ = 0;
-    int staged_ = 0;
-    unsigned buffers_out_ = 0;
+    std::vector<std::uint16_t> spare_; // buffers that nobody uses, the warmest last
+    unsigned in_ring_ = 0;
+    unsigned ring_target_;
     bool few_ready_ = true;
     std::vector<std::uint32_t> references_; // by buffer
     std::vector<connection> connections_;   // by descriptor
