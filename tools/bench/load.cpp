@@ -303,7 +303,7 @@ private:
     void connect(unsigned next, unsigned end)
     {
         auto began = clock_type::now();
-        auto deadline = began + 60s;
+        auto deadline = began + 30s;
         auto next_line = began + 1s;
         while (open_ < end) {
             // A window, so that the server's accept queue does not overflow: a lost SYN would cost a second each.
@@ -313,7 +313,7 @@ private:
             if (errors_ != 0) bench::die("gave up after " + std::to_string(open_) + " connections: " + first_error_);
             if (clock_type::now() > deadline)
                 bench::die("only " + std::to_string(open_) + " of " + std::to_string(end) +
-                           " connections were open after 60 s");
+                           " connections were open after 30 s");
             if (clock_type::now() > next_line && !options_.quiet) {
                 std::fprintf(stderr, "connecting: %u of %u\n", open_, end);
                 next_line += 1s;
@@ -426,6 +426,8 @@ private:
         results_.generator_share = (own() - own_cpu) / results_.seconds;
         auto ticks = cpu_end.user + cpu_end.kernel - cpu.user - cpu.kernel;
         results_.user_share = ticks > 0 ? (cpu_end.user - cpu.user) / ticks : 0;
+        if (options_.mode != run_mode::idle && results_.messages == 0)
+            bench::die("no message arrived in the measured time" + (first_error_.empty() ? "" : ": " + first_error_));
         if (options_.server_pid != 0 && cpu_end.total_ns <= 0)
             bench::die("the server ended while it was measured" + (first_error_.empty() ? "" : ": " + first_error_));
     }
