@@ -107,7 +107,7 @@ def variants(args):
 def configure(variant):
     """Sets the build folder up, or brings its options up to date. Does nothing where they are."""
     folder = ROOT / variant.folder
-    options = ["-Dtests=enabled", "-Dexamples=enabled"] + variant.options
+    options = ["-Dtests=enabled", "-Dexamples=enabled"] + ([] if variant.everything else ["-Dbench=disabled"]) + variant.options
     note = folder / "options.txt"
     wanted = "\n".join([variant.compiler] + options) + "\n"
     built = (folder / "build.ninja").exists()
