@@ -44,7 +44,9 @@ inline std::string to_text(std::span<std::byte const> b)
 
 inline byte_string operator+(byte_string a, byte_string const& b)
 {
-    a.insert(a.end(), b.begin(), b.end());
+    auto const size = a.size();
+    a.resize(size + b.size()); // insert() here is a false alarm of g++ 12's -Warray-bounds
+    if (!b.empty()) std::memcpy(a.data() + size, b.data(), b.size());
     return a;
 }
 

@@ -187,18 +187,20 @@ head_scanner::head_scanner(kind k, head_limits limits) noexcept :
 head_scanner::progress head_scanner::feed(std::string_view piece) noexcept
 {
     progress p;
-    while (p.consumed < piece.size() && !p.complete) {
-        if (size_ == limits_.max_head) {
-            p.error = errc::head_too_large;
-            return p;
-        }
-        auto const c = static_cast<unsigned char>(piece[p.consumed]);
-        p.error = step(c);
+    auto const within_limit = piece.substr(0, limits_.max_head - size_);
+    while (p.consumed < within_limit.size()) {
+        auto const c = static_cast<unsigned char>(within_limit[p.consumed]);
+        // Most bytes of a head are in a value, where they change nothing.
+        if (state_ != state::value || !is(c, value_char)) p.error = step(c);
         if (p.error != errc::ok) return p;
         ++p.consumed;
         ++size_;
-        p.complete = state_ == state::done;
+        if (state_ == state::done) {
+            p.complete = true;
+            return p;
+        }
     }
+    if (p.consumed < piece.size()) p.error = errc::head_too_large;
     return p;
 }
 
@@ -207,7 +209,6 @@ errc head_scanner::step(unsigned char c) noexcept
 {
     switch (state_) {
     case state::value:
-        if (is(c, value_char)) return errc::ok;
         state_ = state::value_lf;
         return c == '\r' ? errc::ok : c == '\n' ? errc::bare_lf : errc::control_character;
     case state::name:

@@ -20,16 +20,17 @@ template <typename Word> void store(std::byte* to, Word w) noexcept
     std::memcpy(to, &w, sizeof w);
 }
 
-// The key as it applies `shift` bytes further on.
-std::uint32_t rotate(std::uint32_t key, std::size_t shift) noexcept
-{
-    auto const bits = static_cast<int>(8 * (shift & 3));
-    return std::endian::native == std::endian::little ? std::rotr(key, bits) : std::rotl(key, bits);
-}
-
 std::uint64_t twice(std::uint32_t key) noexcept
 {
     return std::uint64_t{key} << 32 | key;
+}
+
+// The key as it applies `shift` bytes further on.
+std::uint32_t rotate(std::uint32_t key, std::size_t shift) noexcept
+{
+    auto const bits = 8 * (shift & 3);
+    auto const right = std::endian::native == std::endian::little ? bits : 32 - bits;
+    return static_cast<std::uint32_t>(twice(key) >> right & 0xFFFFFFFF);
 }
 
 // Up to 16 bytes: a word from the front and one from the back, which may overlap. Both are loaded before either is
@@ -122,16 +123,19 @@ __attribute__((target("avx2"))) void mask_avx2(std::byte* dst, std::byte const* 
 {
     vector32 const key32{key, key, key, key, key, key, key, key};
     for (; size >= 128; dst += 128, src += 128, size -= 128) {
-        vector32 block[4];
-        std::memcpy(block, src, sizeof block);
-        for (auto& v : block) v ^= key32;
-        std::memcpy(dst, block, sizeof block);
-    }
-    for (; size >= 32; dst += 32, src += 32, size -= 32) {
-        vector32 v;
-        std::memcpy(&v, src, sizeof v);
-        v ^= key32;
-        std::memcpy(dst, &v, sizeof v);
+        vector32 a, b, c, d;
+        std::memcpy(&a, src, 32);
+        std::memcpy(&b, src + 32, 32);
+        std::memcpy(&c, src + 64, 32);
+        std::memcpy(&d, src + 96, 32);
+        a ^= key32;
+        b ^= key32;
+        c ^= key32;
+        d ^= key32;
+        std::memcpy(dst, &a, 32);
+        std::memcpy(dst + 32, &b, 32);
+        std::memcpy(dst + 64, &c, 32);
+        std::memcpy(dst + 96, &d, 32);
     }
     mask_vector(dst, src, size, key);
 }

@@ -16,14 +16,15 @@ public:
     [[nodiscard]] bool feed(std::span<std::byte const> piece) noexcept;
 
     // Whether the input so far ends at the end of a character.
-    [[nodiscard]] bool complete() const noexcept { return pending_ == 0; }
+    [[nodiscard]] bool complete() const noexcept { return state_ == initial; }
 
-    void reset() noexcept { *this = {}; }
+    void reset() noexcept { state_ = initial; }
+
+    // How utf8.cpp encodes the state between two characters.
+    static constexpr std::uint8_t initial = 6;
 
 private:
-    std::uint8_t pending_ = 0; // continuation bytes still to come
-    std::uint8_t low_ = 0x80;  // the next of them lies in [low_, high_]
-    std::uint8_t high_ = 0xBF;
+    std::uint8_t state_ = initial;
 };
 
 // Whether `text` is valid and complete.
