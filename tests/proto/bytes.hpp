@@ -66,10 +66,12 @@ inline byte_string make_frame(unsigned first, byte_string const& payload, bool m
         put(payload.size());
     } else {
         put(mask_bit | 127);
-        for (int shift = 56; shift >= 0; shift -= 8) put(payload.size() >> shift);
+        for (int shift = 56; shift >= 0; shift -= 8)
+            put(payload.size() >> shift);
     }
     if (masked)
-        for (auto k : key) put(k);
+        for (auto k : key)
+            put(k);
     for (std::size_t i = 0; i < payload.size(); ++i)
         f.push_back(masked ? payload[i] ^ static_cast<std::byte>(key[i % 4]) : payload[i]);
     return f;

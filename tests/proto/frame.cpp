@@ -17,8 +17,12 @@ constexpr role roles[] = {role::server, role::client};
 // tables of RFC 6455 section 5.2, not from the parser.
 std::set<errc> broken_rules(unsigned first, unsigned second, header_rules rules)
 {
-    enum { data, bad, control } const kinds[16] = {data, data, data, bad, bad, bad, bad, bad,
-                                                   control, control, control, bad, bad, bad, bad, bad};
+    enum
+    {
+        data,
+        bad,
+        control
+    } const kinds[16] = {data, data, data, bad, bad, bad, bad, bad, control, control, control, bad, bad, bad, bad, bad};
     auto const kind = kinds[first % 16];
     std::set<errc> broken;
     if (kind == bad) broken.insert(errc::reserved_opcode);
@@ -122,8 +126,22 @@ TEST_CASE("a 64-bit length with its highest bit set is refused at that byte", "[
 
 TEST_CASE("what write_header writes is read back, at every length boundary", "[proto][frame]")
 {
-    std::uint64_t const lengths[] = {0, 1, 125, 126, 127, 128, 65534, 65535, 65536, 65537, 1u << 20, (1u << 20) - 1,
-                                     (1u << 20) + 1, 0xFFFFFFFF, 0x100000000, 0x7FFFFFFFFFFFFFFF};
+    std::uint64_t const lengths[] = {0,
+                                     1,
+                                     125,
+                                     126,
+                                     127,
+                                     128,
+                                     65534,
+                                     65535,
+                                     65536,
+                                     65537,
+                                     1u << 20,
+                                     (1u << 20) - 1,
+                                     (1u << 20) + 1,
+                                     0xFFFFFFFF,
+                                     0x100000000,
+                                     0x7FFFFFFFFFFFFFFF};
     for (auto const length : lengths)
         for (auto const op : {opcode::continuation, opcode::text, opcode::binary})
             for (auto self : roles)

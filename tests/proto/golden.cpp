@@ -46,14 +46,21 @@ byte_string unescaped(std::string_view text)
             continue;
         }
         switch (text.at(++i)) {
-        case 'r': s += '\r'; break;
-        case 'n': s += '\n'; break;
-        case 't': s += '\t'; break;
+        case 'r':
+            s += '\r';
+            break;
+        case 'n':
+            s += '\n';
+            break;
+        case 't':
+            s += '\t';
+            break;
         case 'x':
             s += to_text(from_hex(text.substr(i + 1, 2)));
             i += 2;
             break;
-        default: s += text[i];
+        default:
+            s += text[i];
         }
     }
     return from_text(s);
@@ -104,7 +111,8 @@ void read_directive(transcript& t, std::string line)
     } else if (word == "masked") {
         auto const key = from_hex(take_word(line));
         auto bytes = read_bytes(line);
-        for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] ^= key.at(i % 4);
+        for (std::size_t i = 0; i < bytes.size(); ++i)
+            bytes[i] ^= key.at(i % 4);
         t.input = t.input + bytes;
     } else {
         t.input = t.input + read_bytes(whole);
@@ -144,11 +152,16 @@ std::string shown(std::string const& payload)
     }
     std::string s = "\"";
     for (char c : payload) {
-        if (c == '\r') s += "\\r";
-        else if (c == '\n') s += "\\n";
-        else if (c == '\t') s += "\\t";
-        else if (c == '"' || c == '\\') s += std::string{'\\', c};
-        else if (c >= 0x20 && c < 0x7F) s += c;
+        if (c == '\r')
+            s += "\\r";
+        else if (c == '\n')
+            s += "\\n";
+        else if (c == '\t')
+            s += "\\t";
+        else if (c == '"' || c == '\\')
+            s += std::string{'\\', c};
+        else if (c >= 0x20 && c < 0x7F)
+            s += c;
         else {
             char text[8];
             std::snprintf(text, sizeof text, "\\x%02x", static_cast<unsigned char>(c));
@@ -162,9 +175,9 @@ std::string shown(std::string const& payload)
 class endpoint
 {
 public:
-    explicit endpoint(transcript const& t) :
-        t_(t), session_(t.as == "server" || t.as == "request" ? role::server : role::client, t.limit, t.rsv1),
-        scanner_(kind_of(t)), state_(t.as == "server" || t.as == "client" ? state::frames : state::head)
+    explicit endpoint(transcript const& t)
+        : t_(t), session_(t.as == "server" || t.as == "request" ? role::server : role::client, t.limit, t.rsv1),
+          scanner_(kind_of(t)), state_(t.as == "server" || t.as == "client" ? state::frames : state::head)
     {}
 
     void feed(std::span<std::byte const> piece)
@@ -186,7 +199,12 @@ public:
     byte_string answers;
 
 private:
-    enum class state { head, frames, closed };
+    enum class state
+    {
+        head,
+        frames,
+        closed
+    };
 
     static head_scanner::kind kind_of(transcript const& t)
     {
@@ -236,7 +254,8 @@ private:
         auto const choice = choose_subprotocol(request, t_.offer);
         if (choice.error != errc::ok) return void(refuse(choice.error));
         std::string out;
-        CHECK(write_switching_protocols(out, {*request.fields.find("Sec-WebSocket-Key"), choice.name, "", {}}) == errc::ok);
+        CHECK(write_switching_protocols(out, {*request.fields.find("Sec-WebSocket-Key"), choice.name, "", {}}) ==
+              errc::ok);
         answers = answers + from_text(out);
         events.push_back("upgrade" + (choice.name.empty() ? std::string{} : " " + std::string{choice.name}));
         state_ = state::frames;
@@ -264,7 +283,8 @@ private:
     void read_frames()
     {
         std::span<std::byte> rest{buffer_};
-        for (auto e = session_.next(rest); e.what != event::kind::need_more; e = session_.next(rest)) take(e);
+        for (auto e = session_.next(rest); e.what != event::kind::need_more; e = session_.next(rest))
+            take(e);
         buffer_ = byte_string(rest.begin(), rest.end());
         if (buffer_.size() >= max_control_frame) throw std::runtime_error("next() left more than a control frame");
     }

@@ -33,7 +33,8 @@ struct request_text
     [[nodiscard]] std::string text() const
     {
         auto t = start + "\r\n";
-        for (auto const& l : lines) t += l + "\r\n";
+        for (auto const& l : lines)
+            t += l + "\r\n";
         return t + "\r\n";
     }
 };
@@ -59,15 +60,28 @@ errc judged(request_text const& r)
     INFO(text);
     auto const whole = judge_cut(text, text.size(), false);
     bool same = judge_cut(text, 0, true) == whole;
-    for (std::size_t cut = 0; cut < text.size(); ++cut) same = same && judge_cut(text, cut, false) == whole;
+    for (std::size_t cut = 0; cut < text.size(); ++cut)
+        same = same && judge_cut(text, cut, false) == whole;
     CHECK(same);
     return whole;
 }
 
-errc with(std::string line) { return judged(request_text{}.with(std::move(line))); }
-errc instead(std::string line) { return judged(request_text{}.instead(std::move(line))); }
-errc without(std::string_view name) { return judged(request_text{}.without(name)); }
-errc from(std::string line) { return judged(request_text{}.from(std::move(line))); }
+errc with(std::string line)
+{
+    return judged(request_text{}.with(std::move(line)));
+}
+errc instead(std::string line)
+{
+    return judged(request_text{}.instead(std::move(line)));
+}
+errc without(std::string_view name)
+{
+    return judged(request_text{}.without(name));
+}
+errc from(std::string line)
+{
+    return judged(request_text{}.from(std::move(line)));
+}
 
 request_head parsed(std::string_view text)
 {
@@ -98,7 +112,8 @@ errc answered(response_text const& r, client_request const& sent = sample_reques
 {
     static std::string text;
     text = r.start + "\r\n";
-    for (auto const& l : r.lines) text += l + "\r\n";
+    for (auto const& l : r.lines)
+        text += l + "\r\n";
     text += "\r\n";
     INFO(text);
     response_head head;
@@ -185,7 +200,8 @@ TEST_CASE("the target is a path or a URL of this host", "[proto][handshake][serv
     CHECK(from("GET ftp://example.org/ HTTP/1.1") == errc::target_form);
     CHECK(from("GET http:///chat HTTP/1.1") == errc::target_form);
     CHECK(from("GET http://user@example.org/ HTTP/1.1") == errc::target_form);
-    for (auto const* good : {"http://example.org/chat", "ws://EXAMPLE.org", "https://example.org?q", "wss://example.org/"})
+    for (auto const* good :
+         {"http://example.org/chat", "ws://EXAMPLE.org", "https://example.org?q", "wss://example.org/"})
         CHECK(from("GET " + std::string{good} + " HTTP/1.1") == errc::ok);
     CHECK(from("GET http://example.com/chat HTTP/1.1") == errc::host_mismatch);
     CHECK(from("GET http://example.org:8080/chat HTTP/1.1") == errc::host_mismatch);
@@ -200,8 +216,8 @@ TEST_CASE("there is one Host, and it is a host", "[proto][handshake][server]")
     CHECK(with("host: other.org") == errc::host_duplicate);
     for (auto const* good : {"h", "h:80", "127.0.0.1:9001", "[::1]", "[::1]:9001", "a_b.example", "h:"})
         CHECK(instead("Host: " + std::string{good}) == errc::ok);
-    for (auto const* bad : {"", "user@h", "h/path", "a,b", "a, b", "h:80:80", "h:x", "h:70000", "[::1", "::1", "h?q", "h#f",
-                            "a b", "h\\x", "http://h"})
+    for (auto const* bad : {"", "user@h", "h/path", "a,b", "a, b", "h:80:80", "h:x", "h:70000", "[::1", "::1", "h?q",
+                            "h#f", "a b", "h\\x", "http://h"})
         CHECK(instead("Host: " + std::string{bad}) == errc::host_invalid);
 }
 
@@ -282,13 +298,14 @@ TEST_CASE("message framing that two readers could read differently is refused", 
 {
     auto const both = request_text{}.with("Content-Length: 5").with("Transfer-Encoding: chunked");
     CHECK(judged(both) == errc::length_and_encoding);
-    CHECK(judged(request_text{}.with("Transfer-Encoding: chunked").with("Content-Length: 0")) == errc::length_and_encoding);
+    CHECK(judged(request_text{}.with("Transfer-Encoding: chunked").with("Content-Length: 0")) ==
+          errc::length_and_encoding);
     for (auto const* bad : {"gzip", "chunked, gzip", "chunked, chunked", "identity", "", "xchunked"})
         CHECK(with("Transfer-Encoding: " + std::string{bad}) == errc::transfer_encoding_invalid);
     CHECK(judged(request_text{}.from("GET / HTTP/1.0").with("Transfer-Encoding: chunked")) ==
           errc::transfer_encoding_invalid);
-    for (auto const* bad : {"+5", "0x5", "5,5", "5, 5", "-0", "-1", "", "5 5", "9223372036854775808", "18446744073709551616",
-                            "00000000000000000000", "1e3", "\"5\""})
+    for (auto const* bad : {"+5", "0x5", "5,5", "5, 5", "-0", "-1", "", "5 5", "9223372036854775808",
+                            "18446744073709551616", "00000000000000000000", "1e3", "\"5\""})
         CHECK(with("Content-Length: " + std::string{bad}) == errc::content_length_invalid);
     CHECK(judged(request_text{}.with("Content-Length: 5").with("Content-Length: 6")) == errc::content_length_invalid);
     CHECK(judged(request_text{}.with("Content-Length: 0").with("Content-Length: 0")) == errc::content_length_invalid);
@@ -314,7 +331,8 @@ TEST_CASE("a plain request is judged by the general rules alone", "[proto][hands
 TEST_CASE("header limits are answered with 431", "[proto][handshake][server]")
 {
     request_text many;
-    for (int i = 0; i < 96; ++i) many.with("A: b");
+    for (int i = 0; i < 96; ++i)
+        many.with("A: b");
     CHECK(judge_cut(many.text(), 0, true) == errc::too_many_fields);
     CHECK(judge_cut(request_text{}.with("A: " + std::string(16384, 'x')).text(), 0, false) == errc::head_too_large);
     CHECK(http_status_for(errc::too_many_fields) == 431);
@@ -337,9 +355,11 @@ TEST_CASE("a malformed offer of subprotocols is refused", "[proto][handshake][se
     CHECK(choice("Sec-WebSocket-Protocol: \"a\"\r\n", "a").error == errc::subprotocol_invalid);
     CHECK(choice("Sec-WebSocket-Protocol: a/b\r\n", "a").error == errc::subprotocol_invalid);
     CHECK(choice("Sec-WebSocket-Protocol: a, b, a\r\n", "b").error == errc::subprotocol_duplicate);
-    CHECK(choice("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n", "b").error == errc::subprotocol_duplicate);
+    CHECK(choice("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n", "b").error ==
+          errc::subprotocol_duplicate);
     std::string names;
-    for (int i = 0; i < 64; ++i) names += "n" + std::to_string(i) + ",";
+    for (int i = 0; i < 64; ++i)
+        names += "n" + std::to_string(i) + ",";
     CHECK(choice("Sec-WebSocket-Protocol: " + names + "\r\n", "n63").name == "n63");
     CHECK(choice("Sec-WebSocket-Protocol: " + names + "n64\r\n", "n1").error == errc::subprotocol_excess);
 }
@@ -398,7 +418,8 @@ TEST_CASE("a refusal closes the connection and says how long it is", "[proto][ha
     CHECK(written(400) == "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     CHECK(written(404, "gone\n") == "HTTP/1.1 404 Not Found\r\nConnection: close\r\n"
                                     "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\r\ngone\n");
-    CHECK(written(405) == "HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nAllow: GET\r\nContent-Length: 0\r\n\r\n");
+    CHECK(written(405) ==
+          "HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nAllow: GET\r\nContent-Length: 0\r\n\r\n");
     CHECK(written(426) == "HTTP/1.1 426 Upgrade Required\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\n"
                           "Sec-WebSocket-Version: 13\r\nContent-Length: 0\r\n\r\n");
     CHECK(written(503) == "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
@@ -446,7 +467,8 @@ TEST_CASE("what the client writes the server accepts", "[proto][handshake][clien
     CHECK(check_upgrade(head) == errc::ok);
 
     std::string answer;
-    CHECK(write_switching_protocols(answer, {sample_key, choose_subprotocol(head, "superchat").name, "", {}}) == errc::ok);
+    CHECK(write_switching_protocols(answer, {sample_key, choose_subprotocol(head, "superchat").name, "", {}}) ==
+          errc::ok);
     response_head response;
     REQUIRE(parse_response(answer, response) == errc::ok);
     accepted a;
@@ -556,8 +578,8 @@ TEST_CASE("the accept key of a response is there once and exact", "[proto][hands
 {
     CHECK(answered_without("Sec-WebSocket-Accept") == errc::accept_missing);
     CHECK(answered_with("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") == errc::accept_duplicate);
-    for (auto const* bad : {"", "S3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo", "dGhlIHNhbXBsZSBub25jZQ==",
-                            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=x"})
+    for (auto const* bad : {"", "S3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo",
+                            "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=x"})
         CHECK(answered_instead("Sec-WebSocket-Accept: " + std::string{bad}) == errc::accept_mismatch);
 }
 
@@ -615,6 +637,7 @@ TEST_CASE("interim responses are skipped, but not for ever", "[proto][handshake]
         CHECK_FALSE(skip);
     }
     r.status = 103;
-    while (seen < max_interim_responses) CHECK(skip_interim(r, seen, skip) == errc::ok);
+    while (seen < max_interim_responses)
+        CHECK(skip_interim(r, seen, skip) == errc::ok);
     CHECK(skip_interim(r, seen, skip) == errc::too_many_interim);
 }

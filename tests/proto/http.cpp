@@ -91,7 +91,8 @@ std::vector<std::string> elements(field_range const& fields, std::string_view na
 
 TEST_CASE("a request head is taken apart", "[proto][http]")
 {
-    auto const r = parsed("GET /chat?room=1 HTTP/1.1\r\nHost: example.org\r\nX-Empty:\r\nX-Space: \t padded \t\r\n\r\n");
+    auto const r =
+        parsed("GET /chat?room=1 HTTP/1.1\r\nHost: example.org\r\nX-Empty:\r\nX-Space: \t padded \t\r\n\r\n");
     CHECK(r.method == "GET");
     CHECK(r.target == "/chat?room=1");
     CHECK(r.version == http_version{1, 1});
@@ -100,7 +101,8 @@ TEST_CASE("a request head is taken apart", "[proto][http]")
     CHECK(r.fields.find("x-space") == "padded");
     CHECK_FALSE(r.fields.find("X-Spac"));
     std::vector<std::string> names;
-    for (auto const& f : r.fields) names.emplace_back(f.name);
+    for (auto const& f : r.fields)
+        names.emplace_back(f.name);
     CHECK(names == std::vector<std::string>{"Host", "X-Empty", "X-Space"});
 }
 
@@ -252,7 +254,8 @@ TEST_CASE("a header block may be as large as the limit and no larger", "[proto][
 TEST_CASE("a request may have as many fields as the limit and no more", "[proto][http]")
 {
     std::string fields;
-    for (int i = 0; i < 100; ++i) fields += "A: b\r\n";
+    for (int i = 0; i < 100; ++i)
+        fields += "A: b\r\n";
     CHECK(judged(kind::request, with_fields(fields)).complete);
     CHECK(request_error(with_fields(fields + "A: b\r\n")) == errc::too_many_fields);
 }
@@ -342,14 +345,9 @@ TEST_CASE("path and query come from a target in either form", "[proto][http]")
     {
         char const *target, *path, *query;
     } const rows[] = {
-        {"/", "/", ""},
-        {"/a/b?c=d&e", "/a/b", "c=d&e"},
-        {"/?", "/", ""},
-        {"/a?b?c", "/a", "b?c"},
-        {"http://h/a?b", "/a", "b"},
-        {"ws://h", "/", ""},
-        {"ws://h?q", "/", "q"},
-        {"/x://y", "/x://y", ""},
+        {"/", "/", ""},          {"/a/b?c=d&e", "/a/b", "c=d&e"}, {"/?", "/", ""},
+        {"/a?b?c", "/a", "b?c"}, {"http://h/a?b", "/a", "b"},     {"ws://h", "/", ""},
+        {"ws://h?q", "/", "q"},  {"/x://y", "/x://y", ""},
     };
     for (auto const& row : rows) {
         request_head r;
@@ -364,10 +362,12 @@ TEST_CASE("cookies and query are split into pairs", "[proto][http]")
 {
     auto const r = parsed("GET /?a=1&b&c=%20x=y HTTP/1.1\r\nCookie: s=\"q; t=2 ;u ; v=a=b\r\n\r\n");
     std::vector<std::string> seen;
-    for (auto const& [name, value] : r.query_pairs()) seen.push_back(std::string{name} + "|" + std::string{value});
+    for (auto const& [name, value] : r.query_pairs())
+        seen.push_back(std::string{name} + "|" + std::string{value});
     CHECK(seen == std::vector<std::string>{"a|1", "b|", "c|%20x=y"});
     seen.clear();
-    for (auto const& [name, value] : r.cookies()) seen.push_back(std::string{name} + "|" + std::string{value});
+    for (auto const& [name, value] : r.cookies())
+        seen.push_back(std::string{name} + "|" + std::string{value});
     CHECK(seen == std::vector<std::string>{"s|\"q", "t|2", "u|", "v|a=b"});
 }
 

@@ -16,14 +16,16 @@ constexpr mask_key key{0x37, 0xFA, 0x21, 0x3D};
 byte_string pattern(std::size_t size)
 {
     byte_string b(size);
-    for (std::size_t i = 0; i < size; ++i) b[i] = static_cast<std::byte>((i * 7 + 13) & 0xFF);
+    for (std::size_t i = 0; i < size; ++i)
+        b[i] = static_cast<std::byte>((i * 7 + 13) & 0xFF);
     return b;
 }
 
 // RFC 6455 section 5.3, word for word.
 byte_string reference(byte_string b, std::size_t offset)
 {
-    for (std::size_t i = 0; i < b.size(); ++i) b[i] ^= static_cast<std::byte>(key[(i + offset) % 4]);
+    for (std::size_t i = 0; i < b.size(); ++i)
+        b[i] ^= static_cast<std::byte>(key[(i + offset) % 4]);
     return b;
 }
 
@@ -79,7 +81,8 @@ TEST_CASE("the AVX2 mask equals the reference at all lengths, offsets and alignm
 TEST_CASE("mask and mask_copy choose a variant that is right at any size", "[proto][mask]")
 {
     unsigned wrong = 0;
-    for (std::size_t size : {0u, 1u, 3u, 4u, 7u, 8u, 15u, 16u, 17u, 31u, 32u, 33u, 63u, 64u, 127u, 128u, 129u, 1000u, 65536u, 65537u})
+    for (std::size_t size :
+         {0u, 1u, 3u, 4u, 7u, 8u, 15u, 16u, 17u, 31u, 32u, 33u, 63u, 64u, 127u, 128u, 129u, 1000u, 65536u, 65537u})
         for (std::uint64_t offset : {0ull, 1ull, 2ull, 3ull, 4ull, 0x100000001ull, ~0ull}) {
             auto const plain = pattern(size);
             auto const expected = reference(plain, static_cast<std::size_t>(offset % 4));

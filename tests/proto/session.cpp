@@ -61,7 +61,8 @@ outcome run(session& s, byte_string const& input, std::vector<std::size_t> const
         held.insert(held.end(), input.begin() + static_cast<std::ptrdiff_t>(from),
                     input.begin() + static_cast<std::ptrdiff_t>(to));
         std::span<std::byte> rest{held};
-        for (auto e = s.next(rest); e.what != kind::need_more; e = s.next(rest)) take(o, e);
+        for (auto e = s.next(rest); e.what != kind::need_more; e = s.next(rest))
+            take(o, e);
         small = small && rest.size() < max_control_frame;
         held = byte_string(rest.begin(), rest.end());
         from = to;
@@ -93,8 +94,14 @@ outcome judged(byte_string const& input, role self = role::server, limits const&
     return expected;
 }
 
-byte_string masked(unsigned first, std::string_view payload) { return make_frame(first, from_text(payload), true); }
-byte_string plain(unsigned first, std::string_view payload) { return make_frame(first, from_text(payload), false); }
+byte_string masked(unsigned first, std::string_view payload)
+{
+    return make_frame(first, from_text(payload), true);
+}
+byte_string plain(unsigned first, std::string_view payload)
+{
+    return make_frame(first, from_text(payload), false);
+}
 
 errc last_error(outcome const& o)
 {
@@ -225,13 +232,18 @@ TEST_CASE("C1: a declared length over the limit is refused when the header is co
         char const* length;
         errc error;
     } const rows[] = {
-        {"8000000000000000", errc::length_msb},      {"FFFFFFFFFFFFFFFF", errc::length_msb},
-        {"FFFFFFFFFFFFFFFC", errc::length_msb},      {"7FFFFFFFFFFFFFFF", errc::frame_too_large},
-        {"0000000100000000", errc::frame_too_large}, {"0000000000100001", errc::frame_too_large},
-        {"0000000000100000", errc::ok},              {"00000000000FFFFF", errc::ok},
+        {"8000000000000000", errc::length_msb},
+        {"FFFFFFFFFFFFFFFF", errc::length_msb},
+        {"FFFFFFFFFFFFFFFC", errc::length_msb},
+        {"7FFFFFFFFFFFFFFF", errc::frame_too_large},
+        {"0000000100000000", errc::frame_too_large},
+        {"0000000000100001", errc::frame_too_large},
+        {"0000000000100000", errc::ok},
+        {"00000000000FFFFF", errc::ok},
     };
     for (auto const& row : rows)
-        CHECK(last_error(judged(from_hex(std::string{"82 FF "} + row.length + " 01020304"), role::server, l)) == row.error);
+        CHECK(last_error(judged(from_hex(std::string{"82 FF "} + row.length + " 01020304"), role::server, l)) ==
+              row.error);
 }
 
 TEST_CASE("C1: without limits the largest length is accepted and sums do not wrap", "[proto][session]")
@@ -245,7 +257,8 @@ TEST_CASE("C1: without limits the largest length is accepted and sums do not wra
     CHECK(s.frame_remaining() == 0x7FFFFFFFFFFFFFFF);
     // Only the frame limit is off: the message's room is compared as a difference.
     limits const message_only{0, 10, 0};
-    CHECK(last_error(judged(masked(0x02, "123456") + header("80"), role::server, message_only)) == errc::message_too_large);
+    CHECK(last_error(judged(masked(0x02, "123456") + header("80"), role::server, message_only)) ==
+          errc::message_too_large);
 }
 
 TEST_CASE("payloads at each length boundary and around the limit", "[proto][session]")
@@ -268,13 +281,14 @@ TEST_CASE("the sum of a message's frames may equal the limit and not exceed it",
 {
     limits const l{8, 10, 0};
     CHECK(last_error(judged(masked(0x02, "12345678") + masked(0x80, "90"), role::server, l)) == errc::ok);
-    CHECK(last_error(judged(masked(0x02, "12345678") + masked(0x80, "901"), role::server, l)) == errc::message_too_large);
+    CHECK(last_error(judged(masked(0x02, "12345678") + masked(0x80, "901"), role::server, l)) ==
+          errc::message_too_large);
     CHECK(last_error(judged(masked(0x02, "123456789"), role::server, l)) == errc::frame_too_large);
     // The next message begins with all the room.
     CHECK(last_error(judged(masked(0x82, "12345678") + masked(0x82, "12345678"), role::server, l)) == errc::ok);
     // A control frame neither counts nor resets the sum (CVE: read limit bypassed by an interleaved pong).
-    CHECK(last_error(judged(masked(0x02, "12345678") + masked(0x8A, "123456789") + masked(0x80, "901"), role::server, l)) ==
-          errc::message_too_large);
+    CHECK(last_error(judged(masked(0x02, "12345678") + masked(0x8A, "123456789") + masked(0x80, "901"), role::server,
+                            l)) == errc::message_too_large);
 }
 
 TEST_CASE("C2 and C3: fragments are counted, empty ones too, whatever stands between", "[proto][session]")
@@ -282,7 +296,8 @@ TEST_CASE("C2 and C3: fragments are counted, empty ones too, whatever stands bet
     limits const l{0, 0, 1024};
     for (std::string const payload : {"", "x"}) {
         byte_string input = masked(0x02, payload);
-        for (int i = 1; i < 1024; ++i) input = input + masked(0x00, payload) + (i % 7 == 0 ? masked(0x8A, "") : byte_string{});
+        for (int i = 1; i < 1024; ++i)
+            input = input + masked(0x00, payload) + (i % 7 == 0 ? masked(0x8A, "") : byte_string{});
         CHECK(last_error(whole(input, role::server, l)) == errc::ok);
         CHECK(last_error(whole(input + masked(0x80, payload), role::server, l)) == errc::too_many_fragments);
     }
@@ -293,11 +308,13 @@ TEST_CASE("C2 and C3: fragments are counted, empty ones too, whatever stands bet
 TEST_CASE("C3: a hundred thousand empty messages are only messages", "[proto][session]")
 {
     byte_string input;
-    for (int i = 0; i < 100000; ++i) input.insert(input.end(), {std::byte{0x82}, std::byte{0x80}, {}, {}, {}, {}});
+    for (int i = 0; i < 100000; ++i)
+        input.insert(input.end(), {std::byte{0x82}, std::byte{0x80}, {}, {}, {}, {}});
     session s{role::server, defaults};
     std::span<std::byte> rest{input};
     int seen = 0;
-    while (s.next(rest).what == kind::data) ++seen;
+    while (s.next(rest).what == kind::data)
+        ++seen;
     CHECK(seen == 100000);
     CHECK(rest.empty());
 }
@@ -430,7 +447,8 @@ TEST_CASE("random messages, cut at random places, arrive as sent", "[proto][sess
             std::string message;
             auto const frames = 1 + random.below(5);
             for (std::size_t i = 0; i < frames; ++i) {
-                std::string const payload(random.below(random.below(10) == 0 ? 70000 : 200), static_cast<char>('a' + i));
+                std::string const payload(random.below(random.below(10) == 0 ? 70000 : 200),
+                                          static_cast<char>('a' + i));
                 unsigned const first = (i == 0 ? 2u : 0u) | (i + 1 == frames ? 0x80u : 0u);
                 input = input + make_frame(first, from_text(payload), mask);
                 message += payload;
@@ -442,7 +460,8 @@ TEST_CASE("random messages, cut at random places, arrive as sent", "[proto][sess
             messages.push_back(message);
         }
         std::vector<std::size_t> cuts;
-        for (std::size_t at = 0; at < input.size(); at += 1 + random.below(5000)) cuts.push_back(at);
+        for (std::size_t at = 0; at < input.size(); at += 1 + random.below(5000))
+            cuts.push_back(at);
         session s{self, unlimited};
         std::vector<std::string> received;
         std::size_t pinged = 0;

@@ -90,9 +90,27 @@ TEST_CASE("IPv6 addresses have one of the forms of RFC 4291", "[proto][url]")
         INFO(good);
         CHECK(valid_ipv6(good));
     }
-    for (auto const* bad : {"", ":", ":::", "1", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1::2::3", "1:", ":1", "12345::",
-                            "g::", "::1.2.3", "::1.2.3.256", "::1.2.3.04", "1.2.3.4", "::1.2.3.4:5", "fe80::1%eth0",
-                            "1:2:3:4:5:6:7:1.2.3.4", "1:2:3:4:5:6:7:8::", "::1.2.3.4.5", "::1..3.4"}) {
+    for (auto const* bad : {"",
+                            ":",
+                            ":::",
+                            "1",
+                            "1:2:3:4:5:6:7",
+                            "1:2:3:4:5:6:7:8:9",
+                            "1::2::3",
+                            "1:",
+                            ":1",
+                            "12345::",
+                            "g::",
+                            "::1.2.3",
+                            "::1.2.3.256",
+                            "::1.2.3.04",
+                            "1.2.3.4",
+                            "::1.2.3.4:5",
+                            "fe80::1%eth0",
+                            "1:2:3:4:5:6:7:1.2.3.4",
+                            "1:2:3:4:5:6:7:8::",
+                            "::1.2.3.4.5",
+                            "::1..3.4"}) {
         INFO(bad);
         CHECK(!valid_ipv6(bad));
     }
@@ -109,8 +127,8 @@ TEST_CASE("each wrong part of a URL has its own error", "[proto][url]")
         INFO(text);
         CHECK(error_of(text) == errc::url_host);
     }
-    for (auto const* text : {"ws://h:0/", "ws://h:65536/", "ws://h:99999/", "ws://h:123456/", "ws://h:8x/", "ws://h:-1/",
-                             "ws://h:+1/", "ws://h:1:2/"}) {
+    for (auto const* text : {"ws://h:0/", "ws://h:65536/", "ws://h:99999/", "ws://h:123456/", "ws://h:8x/",
+                             "ws://h:-1/", "ws://h:+1/", "ws://h:1:2/"}) {
         INFO(text);
         CHECK(error_of(text) == errc::url_port);
     }
@@ -118,8 +136,9 @@ TEST_CASE("each wrong part of a URL has its own error", "[proto][url]")
         INFO(text);
         CHECK(error_of(text) == errc::url_fragment);
     }
-    for (auto const* text : {"ws://h/a b", "ws://h/\r\nX: y", "ws://h/\x7F", "ws://h/\xC3\xA9", "ws://h/%zz", "ws://h/%4",
-                             "ws://h/\"", "ws://h/<", "ws://h/{", "ws://h/\\", "ws://h/\t", "ws://h?a b"}) {
+    for (auto const* text :
+         {"ws://h/a b", "ws://h/\r\nX: y", "ws://h/\x7F", "ws://h/\xC3\xA9", "ws://h/%zz", "ws://h/%4", "ws://h/\"",
+          "ws://h/<", "ws://h/{", "ws://h/\\", "ws://h/\t", "ws://h?a b"}) {
         INFO(text);
         CHECK(error_of(text) == errc::url_character);
     }

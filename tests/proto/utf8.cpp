@@ -86,9 +86,22 @@ TEST_CASE("all four-byte sequences of edge bytes are judged as by decoding them"
 TEST_CASE("the verdict is the same for each way to cut the text, and comes at the earliest byte", "[proto][utf8]")
 {
     char const* const texts[] = {
-        "plain", "κόσμε", "\xF0\x9F\x98\x80 smile", "\xED\x9F\xBF\xEE\x80\x80", "\xF4\x8F\xBF\xBF", "\xF4\x90\x80\x80",
-        "\xED\xA0\x80", "ab\xC0\xAF", "abc\xE0\x80\x80", "\xF0\x80\x80\x80", "\xFF", "abc\x80", "\xC3", "\xE2\x82",
-        "\xF5\x80\x80\x80", "0123456789012345678901234567890123456789\xC3\xA9 0123456789012345678901234567890123456789\xFE",
+        "plain",
+        "κόσμε",
+        "\xF0\x9F\x98\x80 smile",
+        "\xED\x9F\xBF\xEE\x80\x80",
+        "\xF4\x8F\xBF\xBF",
+        "\xF4\x90\x80\x80",
+        "\xED\xA0\x80",
+        "ab\xC0\xAF",
+        "abc\xE0\x80\x80",
+        "\xF0\x80\x80\x80",
+        "\xFF",
+        "abc\x80",
+        "\xC3",
+        "\xE2\x82",
+        "\xF5\x80\x80\x80",
+        "0123456789012345678901234567890123456789\xC3\xA9 0123456789012345678901234567890123456789\xFE",
     };
     for (auto const* text : texts) {
         auto const b = from_text(text);

@@ -19,8 +19,8 @@ errc parse_close(std::span<std::byte const> payload, close_payload& out) noexcep
         return errc::ok;
     }
     if (payload.size() == 1) return errc::close_payload_short;
-    auto const code = static_cast<std::uint16_t>(std::to_integer<unsigned>(payload[0]) << 8 |
-                                                 std::to_integer<unsigned>(payload[1]));
+    auto const code =
+        static_cast<std::uint16_t>(std::to_integer<unsigned>(payload[0]) << 8 | std::to_integer<unsigned>(payload[1]));
     if (!valid_received_close_code(code)) return errc::close_code_invalid;
     auto const reason = payload.subspan(2);
     if (!valid_utf8(reason)) return errc::utf8_close_reason;

@@ -22,7 +22,10 @@ inline constexpr std::size_t max_close_reason = max_control_payload - 2;
 [[nodiscard]] bool valid_received_close_code(std::uint16_t code) noexcept;
 
 // The same set: what may be received may be sent, so that a code can always be echoed.
-[[nodiscard]] inline bool valid_sent_close_code(std::uint16_t code) noexcept { return valid_received_close_code(code); }
+[[nodiscard]] inline bool valid_sent_close_code(std::uint16_t code) noexcept
+{
+    return valid_received_close_code(code);
+}
 
 struct close_payload
 {

@@ -135,7 +135,10 @@ constexpr bool in_order()
 }
 static_assert(in_order(), "each errc has its row, at its own index");
 
-constexpr row const& row_of(errc e) noexcept { return table[static_cast<std::size_t>(e) % errc_count]; }
+constexpr row const& row_of(errc e) noexcept
+{
+    return table[static_cast<std::size_t>(e) % errc_count];
+}
 
 } // namespace
 

@@ -14,7 +14,8 @@ constexpr bool known(unsigned op) noexcept
 std::uint64_t big_endian(std::span<std::byte const> bytes) noexcept
 {
     std::uint64_t n = 0;
-    for (auto b : bytes) n = n << 8 | std::to_integer<std::uint64_t>(b);
+    for (auto b : bytes)
+        n = n << 8 | std::to_integer<std::uint64_t>(b);
     return n;
 }
 
@@ -37,8 +38,7 @@ header_result parse_header(std::span<std::byte const> in, header_rules rules, fr
     auto const second = std::to_integer<unsigned>(in[1]);
     bool const masked = (second & 0x80) != 0;
     std::uint64_t length = second & 0x7F;
-    if (masked != (rules.self == role::server))
-        return {0, masked ? errc::mask_unexpected : errc::mask_missing};
+    if (masked != (rules.self == role::server)) return {0, masked ? errc::mask_unexpected : errc::mask_missing};
     if (control && length > max_control_payload) return {0, errc::control_too_long};
 
     std::size_t const extended = length < 126 ? 0 : length == 126 ? 2 : 8;
@@ -54,7 +54,8 @@ header_result parse_header(std::span<std::byte const> in, header_rules rules, fr
     out = {fin, rsv1, masked, static_cast<opcode>(op), {}, length};
     if (masked) {
         auto const key = in.subspan(2 + extended, 4);
-        std::transform(key.begin(), key.end(), out.key.begin(), [](auto b) { return std::to_integer<std::uint8_t>(b); });
+        std::transform(key.begin(), key.end(), out.key.begin(),
+                       [](auto b) { return std::to_integer<std::uint8_t>(b); });
     }
     return {size, errc::ok};
 }
@@ -69,7 +70,8 @@ std::size_t write_header(frame_header const& h, std::span<std::byte, max_header_
     out[1] = static_cast<std::byte>((h.masked ? 0x80u : 0u) | short_length);
     for (std::size_t i = 0; i < extended; ++i)
         out[2 + i] = static_cast<std::byte>(h.length >> 8 * (extended - 1 - i) & 0xFF);
-    for (std::size_t i = 0; i < key_size; ++i) out[2 + extended + i] = static_cast<std::byte>(h.key[i]);
+    for (std::size_t i = 0; i < key_size; ++i)
+        out[2 + extended + i] = static_cast<std::byte>(h.key[i]);
     return size;
 }
 

@@ -11,11 +11,26 @@
 namespace wring::proto {
 
 // Which side of the connection this endpoint is. A client masks what it sends, a server does not (section 5.1).
-enum class role : std::uint8_t { server, client };
+enum class role : std::uint8_t
+{
+    server,
+    client
+};
 
-enum class opcode : std::uint8_t { continuation = 0, text = 1, binary = 2, close = 8, ping = 9, pong = 10 };
+enum class opcode : std::uint8_t
+{
+    continuation = 0,
+    text = 1,
+    binary = 2,
+    close = 8,
+    ping = 9,
+    pong = 10
+};
 
-[[nodiscard]] constexpr bool is_control(opcode op) noexcept { return (static_cast<unsigned>(op) & 8) != 0; }
+[[nodiscard]] constexpr bool is_control(opcode op) noexcept
+{
+    return (static_cast<unsigned>(op) & 8) != 0;
+}
 
 // A frame header as it is on the wire (RFC 6455 section 5.2).
 struct frame_header
@@ -47,7 +62,8 @@ struct header_result
 };
 
 // Reads the header at the start of `in`. A violation is reported as soon as its byte is there, whatever follows; the
-// bytes are judged in wire order, so the verdict does not depend on how the input was cut. `out` is set only on success.
+// bytes are judged in wire order, so the verdict does not depend on how the input was cut. `out` is set only on
+// success.
 [[nodiscard]] header_result parse_header(std::span<std::byte const> in, header_rules rules, frame_header& out) noexcept;
 
 // Bytes that write_header() will write.

@@ -125,7 +125,8 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
 
 void append_fields(std::string& out, std::span<field const> fields)
 {
-    for (auto const& f : fields) append_field(out, f.name, f.value);
+    for (auto const& f : fields)
+        append_field(out, f.name, f.value);
 }
 
 errc check_fields(std::span<field const> fields) noexcept
@@ -135,33 +136,43 @@ errc check_fields(std::span<field const> fields) noexcept
     return errc::ok;
 }
 
+struct status_text
+{
+    std::uint16_t status;
+    std::string_view text;
+};
+
+constexpr status_text status_texts[] = {
+    {200, "OK"},
+    {204, "No Content"},
+    {301, "Moved Permanently"},
+    {302, "Found"},
+    {304, "Not Modified"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {408, "Request Timeout"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {417, "Expectation Failed"},
+    {426, "Upgrade Required"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {503, "Service Unavailable"},
+    {505, "HTTP Version Not Supported"},
+};
+
+// Empty for a status that has no row: a reason phrase may be.
 std::string_view reason_phrase(std::uint16_t status) noexcept
 {
-    switch (status) {
-    case 200: return "OK";
-    case 204: return "No Content";
-    case 301: return "Moved Permanently";
-    case 302: return "Found";
-    case 304: return "Not Modified";
-    case 307: return "Temporary Redirect";
-    case 308: return "Permanent Redirect";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 417: return "Expectation Failed";
-    case 426: return "Upgrade Required";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 503: return "Service Unavailable";
-    case 505: return "HTTP Version Not Supported";
-    default: return "";
-    }
+    for (auto const& row : status_texts)
+        if (row.status == status) return row.text;
+    return {};
 }
 
 } // namespace
@@ -364,7 +375,8 @@ errc check_response(response_head const& response, client_request const& sent, a
         if (a.subprotocol.find(',') != a.subprotocol.npos) return errc::response_subprotocol_multiple;
         auto const offer = list_range{sent.subprotocols};
         bool offered = false;
-        for (auto name : offer) offered = offered || name == a.subprotocol;
+        for (auto name : offer)
+            offered = offered || name == a.subprotocol;
         if (!offered) return errc::response_subprotocol_unoffered;
     }
     out = a;

@@ -26,8 +26,8 @@ namespace wring::proto {
 // (RFC 9112 sections 3.2 and 6, RFC 9110 section 10.1.1).
 [[nodiscard]] errc check_request(request_head const& request) noexcept;
 
-// check_request() and RFC 6455 section 4.2.1. errc::not_an_upgrade: a sound request that does not ask for WebSocket, for
-// an HTTP page or a 426. Origin, path and credentials are the application's to judge, before the 101.
+// check_request() and RFC 6455 section 4.2.1. errc::not_an_upgrade: a sound request that does not ask for WebSocket,
+// for an HTTP page or a 426. Origin, path and credentials are the application's to judge, before the 101.
 [[nodiscard]] errc check_upgrade(request_head const& request) noexcept;
 
 struct subprotocol_choice
@@ -36,8 +36,8 @@ struct subprotocol_choice
     std::string_view name; // view of `preferred`; empty: none in common, or none offered
 };
 
-// The first of `preferred` (comma separated, the server's order) that the client offers. Names compare with case. An offer
-// with a bad token, a repeated name or more than 64 names is an error.
+// The first of `preferred` (comma separated, the server's order) that the client offers. Names compare with case. An
+// offer with a bad token, a repeated name or more than 64 names is an error.
 [[nodiscard]] subprotocol_choice choose_subprotocol(request_head const& request, std::string_view preferred) noexcept;
 
 struct switching_protocols
@@ -48,7 +48,8 @@ struct switching_protocols
     std::span<field const> extra; // the application's own fields
 };
 
-// Appends the 101 response to `out`. On an error (a bad name or value, a field that is the protocol's) `out` is unchanged.
+// Appends the 101 response to `out`. On an error (a bad name or value, a field that is the protocol's) `out` is
+// unchanged.
 [[nodiscard]] errc write_switching_protocols(std::string& out, switching_protocols const& answer);
 
 struct refusal
@@ -60,9 +61,9 @@ struct refusal
     std::span<field const> extra;
 };
 
-// Appends a complete response to `out`, of a status from 200 to 599: `Connection: close` always, Content-Length (but for 204
-// and 304, which have no body), and what the status calls for: 405 Allow, 426 Sec-WebSocket-Version and Upgrade, 503
-// Retry-After. As above on errors.
+// Appends a complete response to `out`, of a status from 200 to 599: `Connection: close` always, Content-Length (but
+// for 204 and 304, which have no body), and what the status calls for: 405 Allow, 426 Sec-WebSocket-Version and
+// Upgrade, 503 Retry-After. As above on errors.
 [[nodiscard]] errc write_refusal(std::string& out, refusal const& answer);
 
 // --- Client ---
@@ -94,8 +95,8 @@ struct accepted
     std::string_view extensions;  // for the extension to judge its parameters
 };
 
-// The client's list, RFC 6455 section 4.1: `sent` is what write_request() was given. `out` is set only on ok. Bytes behind
-// the head are frames.
+// The client's list, RFC 6455 section 4.1: `sent` is what write_request() was given. `out` is set only on ok. Bytes
+// behind the head are frames.
 [[nodiscard]] errc check_response(response_head const& response, client_request const& sent, accepted& out) noexcept;
 
 // --- Both ---

@@ -23,10 +23,14 @@ constexpr std::array<std::uint8_t, 256> classes = [] {
     t['\t'] = value_char;
     for (unsigned c = 0x21; c < 0x7F; ++c)
         if (c != '#') t[c] |= target_char;
-    for (unsigned c = '0'; c <= '9'; ++c) t[c] |= token_char | digit;
-    for (unsigned c = 'a'; c <= 'z'; ++c) t[c] |= token_char;
-    for (unsigned c = 'A'; c <= 'Z'; ++c) t[c] |= token_char;
-    for (char c : std::string_view{"!#$%&'*+-.^_`|~"}) t[static_cast<unsigned char>(c)] |= token_char;
+    for (unsigned c = '0'; c <= '9'; ++c)
+        t[c] |= token_char | digit;
+    for (unsigned c = 'a'; c <= 'z'; ++c)
+        t[c] |= token_char;
+    for (unsigned c = 'A'; c <= 'Z'; ++c)
+        t[c] |= token_char;
+    for (char c : std::string_view{"!#$%&'*+-.^_`|~"})
+        t[static_cast<unsigned char>(c)] |= token_char;
     return t;
 }();
 
@@ -75,8 +79,10 @@ bool is_field_value(std::string_view text) noexcept
 
 std::string_view trim(std::string_view text) noexcept
 {
-    while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-    while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+    while (!text.empty() && is_blank(text.front()))
+        text.remove_prefix(1);
+    while (!text.empty() && is_blank(text.back()))
+        text.remove_suffix(1);
     return text;
 }
 
@@ -137,7 +143,8 @@ std::optional<std::string_view> field_range::find(std::string_view name) const n
 std::size_t field_range::count(std::string_view name) const noexcept
 {
     std::size_t n = 0;
-    for (auto const& f : *this) n += equal_ignoring_case(f.name, name) ? 1 : 0;
+    for (auto const& f : *this)
+        n += equal_ignoring_case(f.name, name) ? 1 : 0;
     return n;
 }
 
@@ -163,11 +170,11 @@ std::string_view request_head::query() const noexcept
 // Where in the grammar the next byte stands.
 enum class head_scanner::state : std::uint8_t
 {
-    start,       // first byte of a request, an empty line may come
-    start_lf,    // LF of that empty line
-    method,      // after at least one byte of it, or at its first after the empty line
+    start,    // first byte of a request, an empty line may come
+    start_lf, // LF of that empty line
+    method,   // after at least one byte of it, or at its first after the empty line
     target,
-    version,     // of either kind of head
+    version, // of either kind of head
     status_code,
     reason,
     line_lf,     // LF of the start line
@@ -176,12 +183,12 @@ enum class head_scanner::state : std::uint8_t
     name,
     value,
     value_lf,
-    end_lf,      // LF of the empty line that ends the head
+    end_lf, // LF of the empty line that ends the head
     done,
 };
 
-head_scanner::head_scanner(kind k, head_limits limits) noexcept :
-    limits_(limits), state_(k == kind::request ? state::start : state::version), kind_(k)
+head_scanner::head_scanner(kind k, head_limits limits) noexcept
+    : limits_(limits), state_(k == kind::request ? state::start : state::version), kind_(k)
 {}
 
 head_scanner::progress head_scanner::feed(std::string_view piece) noexcept
@@ -239,8 +246,7 @@ errc head_scanner::step(unsigned char c) noexcept
         state_ = state::method;
         return errc::ok;
     case state::target:
-        if (is(c, target_char))
-            return size_ - first_end_ > limits_.max_target ? errc::target_too_long : errc::ok;
+        if (is(c, target_char)) return size_ - first_end_ > limits_.max_target ? errc::target_too_long : errc::ok;
         second_end_ = size_;
         state_ = state::version;
         if (c == ' ' && size_ > first_end_ + 1) return errc::ok;
@@ -315,7 +321,7 @@ errc head_scanner::version_step(unsigned char c) noexcept
         if (c == static_cast<unsigned char>(form[at])) return errc::ok;
         // A second space, or a third word, is a matter of the line rather than of the version.
         return at == 0 && kind_ == kind::request && (c == ' ' || c == '\t') ? errc::request_line
-                                                                           : errc::http_version_malformed;
+                                                                            : errc::http_version_malformed;
     }
 }
 

@@ -36,7 +36,11 @@ struct name_value
 };
 
 // Whether a list may hold quoted strings, in which a separator does not separate (RFC 9110 section 5.6.4).
-enum class quotes : bool { plain, respected };
+enum class quotes : bool
+{
+    plain,
+    respected
+};
 
 // Elements of a separated list in one string, trimmed, empty ones left out. A range of string_view; views of the text
 // given.
@@ -49,8 +53,8 @@ public:
         using value_type = std::string_view;
         using difference_type = std::ptrdiff_t;
         iterator() = default;
-        iterator(std::string_view rest, char separator, quotes q) noexcept :
-            rest_(rest), separator_(separator), quotes_(q == quotes::respected)
+        iterator(std::string_view rest, char separator, quotes q) noexcept
+            : rest_(rest), separator_(separator), quotes_(q == quotes::respected)
         {
             advance();
         }
@@ -69,8 +73,8 @@ public:
         bool done_ = false;
     };
 
-    explicit list_range(std::string_view text, char separator = ',', quotes q = quotes::respected) noexcept :
-        text_(text), separator_(separator), quotes_(q)
+    explicit list_range(std::string_view text, char separator = ',', quotes q = quotes::respected) noexcept
+        : text_(text), separator_(separator), quotes_(q)
     {}
     [[nodiscard]] iterator begin() const noexcept { return {text_, separator_, quotes_}; }
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
@@ -109,8 +113,8 @@ private:
     list_range list_;
 };
 
-// The field lines of a head that a head_scanner accepted: a view of their text, nothing is stored. Look-ups read the text
-// from its start; the scanner's limits bound that.
+// The field lines of a head that a head_scanner accepted: a view of their text, nothing is stored. Look-ups read the
+// text from its start; the scanner's limits bound that.
 class field_range
 {
 public:
@@ -146,9 +150,10 @@ public:
     // Lines with this name.
     [[nodiscard]] std::size_t count(std::string_view name) const noexcept;
 
-    // Calls visit(std::string_view) with each element of the lists in all lines of this name, as if the lines were joined
-    // by commas (RFC 9110 section 5.3), until it returns false. Returns false if it did.
-    template <typename Visit> bool each_element(std::string_view name, Visit&& visit) const
+    // Calls visit(std::string_view) with each element of the lists in all lines of this name, as if the lines were
+    // joined by commas (RFC 9110 section 5.3), until it returns false. Returns false if it did.
+    template <typename Visit>
+    bool each_element(std::string_view name, Visit&& visit) const
     {
         for (auto const& f : *this) {
             if (!equal_ignoring_case(f.name, name)) continue;
@@ -205,13 +210,17 @@ struct head_limits
     std::uint32_t max_fields = 100;
 };
 
-// Reads the head of an HTTP/1.1 message as it arrives. Each byte is looked at once, and a head that breaks the grammar or a
-// limit is refused at the byte that does so; see RFC 9112 sections 2 to 5. Where the RFC lets a recipient be lenient this
-// one is strict (no bare LF, no obs-fold), except that one empty line before a request is skipped.
+// Reads the head of an HTTP/1.1 message as it arrives. Each byte is looked at once, and a head that breaks the grammar
+// or a limit is refused at the byte that does so; see RFC 9112 sections 2 to 5. Where the RFC lets a recipient be
+// lenient this one is strict (no bare LF, no obs-fold), except that one empty line before a request is skipped.
 class head_scanner
 {
 public:
-    enum class kind : std::uint8_t { request, response };
+    enum class kind : std::uint8_t
+    {
+        request,
+        response
+    };
 
     explicit head_scanner(kind k, head_limits limits = {}) noexcept;
 
@@ -219,7 +228,7 @@ public:
     {
         std::size_t consumed = 0; // of this piece; bytes behind the end of the head are left
         bool complete = false;
-        errc error = errc::ok;    // final: the scanner is of no further use
+        errc error = errc::ok; // final: the scanner is of no further use
     };
 
     // Looks at `piece`, which follows what was given before. Call it no more after complete or an error.
@@ -248,7 +257,7 @@ private:
     std::uint32_t line_end_ = 0;   // end of the start line, before its CRLF
     http_version version_;
     std::uint16_t status_ = 0;
-    std::uint8_t matched_ = 0;     // characters of "HTTP/d.d" or of the status code so far
+    std::uint8_t matched_ = 0; // characters of "HTTP/d.d" or of the status code so far
     state state_;
     kind kind_;
 };

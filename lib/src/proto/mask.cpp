@@ -8,14 +8,16 @@
 namespace wring::proto {
 namespace {
 
-template <typename Word> Word load(std::byte const* from) noexcept
+template <typename Word>
+Word load(std::byte const* from) noexcept
 {
     Word w;
     std::memcpy(&w, from, sizeof w);
     return w;
 }
 
-template <typename Word> void store(std::byte* to, Word w) noexcept
+template <typename Word>
+void store(std::byte* to, Word w) noexcept
 {
     std::memcpy(to, &w, sizeof w);
 }
@@ -49,7 +51,8 @@ void mask_short(std::byte* dst, std::byte const* src, std::size_t size, std::uin
         store(dst + size - 4, back);
     } else {
         auto const bytes = std::bit_cast<std::array<std::byte, 4>>(key);
-        for (std::size_t i = 0; i < size; ++i) dst[i] = src[i] ^ bytes[i];
+        for (std::size_t i = 0; i < size; ++i)
+            dst[i] = src[i] ^ bytes[i];
     }
 }
 
@@ -94,7 +97,8 @@ std::uint32_t rotated_key(mask_key key, std::uint64_t offset) noexcept
 void mask_words(std::byte* dst, std::byte const* src, std::size_t size, std::uint32_t key) noexcept
 {
     auto const key8 = twice(key);
-    for (; size > 16; dst += 8, src += 8, size -= 8) store(dst, load<std::uint64_t>(src) ^ key8);
+    for (; size > 16; dst += 8, src += 8, size -= 8)
+        store(dst, load<std::uint64_t>(src) ^ key8);
     mask_short(dst, src, size, key);
 }
 
@@ -111,7 +115,8 @@ void mask_vector(std::byte* dst, std::byte const* src, std::size_t size, std::ui
         store(dst + 32, c);
         store(dst + 48, d);
     }
-    for (; size > 16; dst += 16, src += 16, size -= 16) store(dst, load<vector16>(src) ^ key16);
+    for (; size > 16; dst += 16, src += 16, size -= 16)
+        store(dst, load<vector16>(src) ^ key16);
     mask_short(dst, src, size, key);
 }
 

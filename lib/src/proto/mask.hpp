@@ -11,8 +11,8 @@ namespace wring::proto {
 // The four key bytes in the order they have on the wire.
 using mask_key = std::array<std::uint8_t, 4>;
 
-// XORs `data` with the key (RFC 6455 section 5.3); masking and unmasking are the same thing. `offset` is the position of
-// data[0] in the frame's payload: a payload may be handled in pieces of any size.
+// XORs `data` with the key (RFC 6455 section 5.3); masking and unmasking are the same thing. `offset` is the position
+// of data[0] in the frame's payload: a payload may be handled in pieces of any size.
 void mask(std::span<std::byte> data, mask_key key, std::uint64_t offset = 0) noexcept;
 
 // The same from `src` into `dst`, which has room for src.size() bytes and is either src itself or disjoint from it.

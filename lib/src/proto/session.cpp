@@ -14,8 +14,8 @@ constexpr std::uint64_t or_unlimited(std::uint64_t limit) noexcept
 
 } // namespace
 
-session::session(role self, limits const& l, bool rsv1_allowed) noexcept :
-    limits_(&l), self_(self), rsv1_allowed_(rsv1_allowed)
+session::session(role self, limits const& l, bool rsv1_allowed) noexcept
+    : limits_(&l), self_(self), rsv1_allowed_(rsv1_allowed)
 {}
 
 event session::next(std::span<std::byte>& input) noexcept

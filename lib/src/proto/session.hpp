@@ -24,7 +24,15 @@ struct limits
 // What the next bytes of a connection mean.
 struct event
 {
-    enum class kind : std::uint8_t { need_more, data, ping, pong, close, violation };
+    enum class kind : std::uint8_t
+    {
+        need_more,
+        data,
+        ping,
+        pong,
+        close,
+        violation
+    };
 
     kind what = kind::need_more;
     opcode op = opcode::binary; // data: text or binary, for continuation frames too
@@ -38,16 +46,16 @@ struct event
     bool message_end = false;
     bool compressed = false; // the message's first frame had RSV1
 
-    bool has_code = false;              // close: the frame had a payload
-    std::uint16_t code = 0;             // close: its code; close_no_status without a payload
-    std::uint64_t frame_length = 0;     // data: payload of the whole frame
-    std::uint64_t frame_remaining = 0;  // data: what of it is still to come
-    std::span<std::byte> payload;       // unmasked, a view of the input
-    std::string_view reason;            // close: a view of the input
+    bool has_code = false;             // close: the frame had a payload
+    std::uint16_t code = 0;            // close: its code; close_no_status without a payload
+    std::uint64_t frame_length = 0;    // data: payload of the whole frame
+    std::uint64_t frame_remaining = 0; // data: what of it is still to come
+    std::span<std::byte> payload;      // unmasked, a view of the input
+    std::string_view reason;           // close: a view of the input
 };
 
-// One end of an open WebSocket connection (RFC 6455 sections 5 to 8), as a state machine without I/O: received bytes in,
-// events out, and the rules for what may be sent. It owns no memory and never allocates.
+// One end of an open WebSocket connection (RFC 6455 sections 5 to 8), as a state machine without I/O: received bytes
+// in, events out, and the rules for what may be sent. It owns no memory and never allocates.
 class session
 {
 public:
@@ -55,26 +63,26 @@ public:
     session(role self, limits const& l, bool rsv1_allowed = false) noexcept;
     session(role, limits const&&, bool = false) = delete;
 
-    // Takes the next event from the front of `input`, which is then shortened by what was consumed, and unmasks in place.
-    // Views in the event live as long as the input's bytes.
+    // Takes the next event from the front of `input`, which is then shortened by what was consumed, and unmasks in
+    // place. Views in the event live as long as the input's bytes.
     //
-    // Data comes in pieces as far as the input reaches. need_more: nothing to report; what is left in `input`, a part of
-    // a frame header or of a control frame (below 131 bytes), must be presented again with more bytes behind it.
-    // A frame over a limit is refused when its header is complete. After a violation or a close frame the rest of the
+    // Data comes in pieces as far as the input reaches. need_more: nothing to report; what is left in `input`, a part
+    // of a frame header or of a control frame (below 131 bytes), must be presented again with more bytes behind it. A
+    // frame over a limit is refused when its header is complete. After a violation or a close frame the rest of the
     // input is swallowed and every later call returns need_more.
     [[nodiscard]] event next(std::span<std::byte>& input) noexcept;
 
     // Whether a frame of this kind may be sent now; if so it is taken as sent. While a fragmented message is open, its
-    // own opcode means its next frame and `op` becomes continuation. Control frames may stand between fragments, nothing
-    // may follow a close frame (sections 5.4 and 5.5.1).
+    // own opcode means its next frame and `op` becomes continuation. Control frames may stand between fragments,
+    // nothing may follow a close frame (sections 5.4 and 5.5.1).
     [[nodiscard]] errc start_frame(opcode& op, bool fin) noexcept;
 
     // Writes a header with this session's masking: a client's frame gets `key`, a server's none. Returns its size.
     std::size_t encode_header(opcode op, bool fin, bool rsv1, std::uint64_t length, mask_key key,
                               std::span<std::byte, max_header_size> out) const noexcept;
 
-    // Writes a whole control frame; payload of at most max_control_payload bytes, which may not overlap `out`. Returns its
-    // size. start_frame() comes first.
+    // Writes a whole control frame; payload of at most max_control_payload bytes, which may not overlap `out`. Returns
+    // its size. start_frame() comes first.
     std::size_t encode_control(opcode op, std::span<std::byte const> payload, mask_key key,
                                std::span<std::byte, max_control_frame> out) const noexcept;
 
@@ -116,8 +124,8 @@ private:
     errc error_ = errc::ok;
     role self_;
     bool rsv1_allowed_ : 1;
-    bool in_frame_ : 1 = false;    // a data frame's header has been consumed, its end not delivered
-    bool frame_start_ : 1 = false; // no piece of it has been delivered yet
+    bool in_frame_ : 1 = false;      // a data frame's header has been consumed, its end not delivered
+    bool frame_start_ : 1 = false;   // no piece of it has been delivered yet
     bool message_start_ : 1 = false; // ... and the frame is its message's first
     bool fin_ : 1 = false;
     bool compressed_ : 1 = false;

@@ -167,7 +167,8 @@ errc parse_url(std::string_view text, url& out) noexcept
     authority a;
     if (auto const e = parse_authority(rest, a); e != errc::ok) return e;
     std::uint32_t port = 0;
-    for (char c : a.port) port = port * 10 + static_cast<std::uint32_t>(c - '0');
+    for (char c : a.port)
+        port = port * 10 + static_cast<std::uint32_t>(c - '0');
     if (a.port.empty())
         port = default_port;
     else if (port == 0)

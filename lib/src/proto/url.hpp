@@ -11,7 +11,12 @@ namespace wring::proto {
 // A WebSocket URL (RFC 6455 section 3) taken apart. Views of the text that was parsed.
 struct url
 {
-    enum class scheme : std::uint8_t { ws, wss, unix_socket };
+    enum class scheme : std::uint8_t
+    {
+        ws,
+        wss,
+        unix_socket
+    };
 
     scheme kind = scheme::ws;
     std::uint16_t port = 0;

@@ -26,7 +26,9 @@ enum state : unsigned
 
 constexpr state next(unsigned from, unsigned byte)
 {
-    auto const within = [byte](unsigned low, unsigned high, state to) { return byte >= low && byte <= high ? to : refused; };
+    auto const within = [byte](unsigned low, unsigned high, state to) {
+        return byte >= low && byte <= high ? to : refused;
+    };
     switch (from) {
     case complete:
         if (byte < 0x80) return complete;
@@ -34,14 +36,22 @@ constexpr state next(unsigned from, unsigned byte)
         if (byte < 0xE0) return one_more;
         if (byte < 0xF0) return byte == 0xE0 ? after_e0 : byte == 0xED ? after_ed : two_more;
         return byte == 0xF0 ? after_f0 : byte == 0xF4 ? after_f4 : within(0xF0, 0xF4, three_more);
-    case one_more: return within(0x80, 0xBF, complete);
-    case two_more: return within(0x80, 0xBF, one_more);
-    case three_more: return within(0x80, 0xBF, two_more);
-    case after_e0: return within(0xA0, 0xBF, one_more);
-    case after_ed: return within(0x80, 0x9F, one_more);
-    case after_f0: return within(0x90, 0xBF, two_more);
-    case after_f4: return within(0x80, 0x8F, two_more);
-    default: return refused;
+    case one_more:
+        return within(0x80, 0xBF, complete);
+    case two_more:
+        return within(0x80, 0xBF, one_more);
+    case three_more:
+        return within(0x80, 0xBF, two_more);
+    case after_e0:
+        return within(0xA0, 0xBF, one_more);
+    case after_ed:
+        return within(0x80, 0x9F, one_more);
+    case after_f0:
+        return within(0x90, 0xBF, two_more);
+    case after_f4:
+        return within(0x80, 0x8F, two_more);
+    default:
+        return refused;
     }
 }
 
@@ -54,7 +64,8 @@ static_assert(state_count * bits <= 64 && complete_position == utf8_validator::i
 constexpr std::array<std::uint64_t, 256> rows = [] {
     std::array<std::uint64_t, 256> r{};
     for (unsigned byte = 0; byte < 256; ++byte)
-        for (unsigned s = 0; s < state_count; ++s) r[byte] |= std::uint64_t{next(s, byte) * bits} << (s * bits);
+        for (unsigned s = 0; s < state_count; ++s)
+            r[byte] |= std::uint64_t{next(s, byte) * bits} << (s * bits);
     return r;
 }();
 
@@ -85,7 +96,8 @@ bool utf8_validator::feed(std::span<std::byte const> piece) noexcept
         if (s == complete_position) at = skip_ascii(at, end);
         // Long enough that looking for ASCII and for a refusal costs little, which once reached stays.
         auto const* const stop = at + std::min<std::ptrdiff_t>(end - at, 24);
-        for (; at != stop; ++at) s = rows[std::to_integer<unsigned>(*at)] >> (s & 63);
+        for (; at != stop; ++at)
+            s = rows[std::to_integer<unsigned>(*at)] >> (s & 63);
         s &= 63;
         if (s == refused) return false;
     }
