@@ -24,6 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SKIPPED = 77            # a test program's exit status for "cannot be run here"
 TAP = re.compile(r"^(ok|not ok)\b(?:\s+\d+)?(?:\s+-)?\s*(.*)$", re.M)
 OUTPUT_SHOWN = 20_000   # characters of a failed program's output
+BUILD_LINES_SHOWN = 120
 JOBS = os.cpu_count() or 1
 
 
@@ -129,12 +130,16 @@ def configure(variant):
 def build(variant, targets):
     say(f"   building {variant.folder}/" + (f" ({' '.join(targets)})" if targets else ""))
     started = time.monotonic()
-    done = subprocess.run(["ninja", "--quiet", "-k", "20", "-C", variant.folder] + targets, cwd=ROOT,
+    done = subprocess.run(["ninja", "--quiet", "-k", "5", "-C", variant.folder] + targets, cwd=ROOT,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           errors="replace")
     output = re.sub(r"^(ninja: no work to do\.|Cleaning\.\.\. \d+ files\.)$", "", done.stdout, flags=re.M).strip()
     if output:
-        say(output)
+        # The diagnostics without the command lines, and not every repetition of what one header causes.
+        lines = [line for line, above in zip(output.splitlines(), [""] + output.splitlines()) if not above.startswith("FAILED: ")]
+        say("\n".join(lines[:BUILD_LINES_SHOWN]))
+        if len(lines) > BUILD_LINES_SHOWN:
+            say(f"   ... and {len(lines) - BUILD_LINES_SHOWN} lines more: ninja -C {variant.folder}")
     took = time.monotonic() - started
     if took > 2:
         say(f"   built in {took:.0f} s")
