@@ -20,11 +20,11 @@ public:
     /// No address; to_string() gives "unknown".
     endpoint() noexcept = default;
 
-    /// Reads `127.0.0.1:9001`, `[::1]:9001`, `*:9001` (any address, IPv6 and IPv4), `unix:/path` or
-    /// `unix:@abstract`. A name gives errc::bad_endpoint: see resolve().
+    /// Reads `127.0.0.1:9001`, `[::1]:9001`, `[fe80::1%eth0]:9001`, `*:9001` (any address, IPv6 and IPv4), `unix:/path`
+    /// or `unix:@abstract`. A name gives errc::bad_endpoint: see resolve().
     [[nodiscard]] static result<endpoint> parse(std::string_view text) noexcept;
 
-    /// From a sockaddr of the system, copied. Sizes that do not fit give an endpoint without address.
+    /// From a sockaddr of the system, copied. A size that does not fit gives an endpoint without address.
     static endpoint from_sockaddr(void const* address, std::size_t size) noexcept;
 
     [[nodiscard]] bool is_ip() const noexcept;
@@ -34,7 +34,7 @@ public:
     void set_port(std::uint16_t port) noexcept;
     /// `127.0.0.1`, `::1`, or the path; without port.
     [[nodiscard]] std::string address() const;
-    /// The form that parse() reads.
+    /// The form that parse() reads; "unknown" without address, `unix:` for a Unix socket that has no name.
     [[nodiscard]] std::string to_string() const;
 
     /// For system calls: a sockaddr of size() bytes.

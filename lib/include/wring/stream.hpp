@@ -53,8 +53,9 @@ public:
 
     /// Completes when the system has taken all of `bytes`, which must live until then. Any number of coroutines
     /// may write; each write goes out whole, in the order of the calls.
-    /// A cancel before the first byte was sent has no effect on the stream; afterwards the stream can no longer
-    /// be written to (errc::closed), as the peer has a part of something.
+    /// A cancel completes it with errc::canceled. Before the first byte was sent that has no effect on the stream;
+    /// afterwards the stream can no longer be written to (errc::closed), as the peer has a part of something.
+    /// errc::busy while release() runs.
     [[nodiscard]] write_operation write(std::span<std::byte const> bytes) noexcept;
     [[nodiscard]] write_operation write(std::string_view text) noexcept;
 
@@ -62,7 +63,8 @@ public:
     /// Returns at once.
     void shutdown() noexcept;
 
-    /// Closes at once; a TCP peer sees a reset. Pending operations end with errc::closed.
+    /// Closes at once; a TCP or in-memory peer sees a reset (ECONNRESET), a Unix peer an end of the stream. Pending operations
+    /// end with errc::closed.
     void abort() noexcept;
 
     [[nodiscard]] endpoint local() const;
@@ -83,8 +85,9 @@ public:
     [[nodiscard]] static result<stream> adopt(int fd);
 
     /// Gives the socket up: completes with its file descriptor (non-blocking), and the stream is closed.
-    /// errc::busy where received bytes are unread or an operation is pending. Not to be canceled.
-    static task<result<int>> release(stream s);
+    /// errc::busy where received bytes are unread or an operation is pending; the stream stays as it was then.
+    /// Not to be moved or destroyed meanwhile. A cancel has no effect: it completes soon in any case.
+    task<result<int>> release();
 
 private:
     friend detail::stream_access;
@@ -150,7 +153,7 @@ private:
     write_operation* next_ = nullptr;
 };
 
-struct connect_options
+struct connect_stream_options
 {
     bool no_delay = true;
     duration attempt_delay = std::chrono::milliseconds(250); ///< before the next address is tried too (RFC 8305)
@@ -160,12 +163,12 @@ struct connect_options
 /// the manner of RFC 8305 (happy eyeballs): families interleaved, the next one started when the last has
 /// failed or attempt_delay has passed; the first that connects wins. Completes with the stream, or the
 /// error of the last attempt. A cancel ends every attempt and completes it with errc::canceled.
-task<result<stream>> connect_stream(std::string text, connect_options options = {});
-task<result<stream>> connect_stream(endpoint to, connect_options options = {});
+task<result<stream>> connect_stream(std::string text, connect_stream_options options = {});
+task<result<stream>> connect_stream(endpoint to, connect_stream_options options = {});
 
 struct stream_pair_options
 {
-    std::size_t capacity = 64 * 1024; ///< bytes written and not yet read before a write waits
+    std::size_t capacity = 64 * 1024; ///< bytes on their way, written and not yet arrived, before a write waits
     std::size_t chunk = 0;            ///< at most so many bytes arrive at a time; 0: all there are
 };
 

@@ -17,7 +17,7 @@ namespace {
 /// What the attempts of one connect share.
 struct race
 {
-    connect_options options;
+    connect_stream_options options;
     std::optional<stream> winner;
     std::error_code error;
     std::size_t running = 0;
@@ -76,7 +76,7 @@ task<> run_race(scope& attempts, race* r, std::vector<endpoint> const* addresses
 
 } // namespace detail
 
-task<result<stream>> connect_stream(endpoint to, connect_options options)
+task<result<stream>> connect_stream(endpoint to, connect_stream_options options)
 {
     auto opened = detail::open_socket(to.family(), SOCK_STREAM);
     if (!opened)
@@ -92,7 +92,7 @@ task<result<stream>> connect_stream(endpoint to, connect_options options)
     co_return detail::stream_access::make(detail::make_socket_transport(loop, std::move(io)));
 }
 
-task<result<stream>> connect_stream(std::string text, connect_options options)
+task<result<stream>> connect_stream(std::string text, connect_stream_options options)
 {
     auto addresses = co_await resolve(std::move(text));
     if (!addresses)

@@ -39,6 +39,16 @@ result<endpoint> parse_unix(std::string_view path) noexcept
     return endpoint::from_sockaddr(&address, path_offset + path.size() + (abstract ? 0 : 1));
 }
 
+/// The number of an interface given by name or number; 0 where there is none.
+unsigned zone_index(char const* zone) noexcept
+{
+    unsigned index = 0;
+    auto const [end, error] = std::from_chars(zone, zone + std::strlen(zone), index);
+    if (error == std::errc{} && *end == '\0')
+        return index;
+    return ::if_nametoindex(zone);
+}
+
 result<endpoint> parse_ip(host_port const& text) noexcept
 {
     char host[INET6_ADDRSTRLEN + IF_NAMESIZE + 1];
@@ -59,8 +69,8 @@ result<endpoint> parse_ip(host_port const& text) noexcept
     if (text.host == "*") // in6addr_any takes IPv4 too
         return endpoint::from_sockaddr(&v6, sizeof v6);
     if (char* zone = std::strchr(host, '%')) {
-        *zone = '\0';
-        v6.sin6_scope_id = ::if_nametoindex(zone + 1);
+        *zone++ = '\0';
+        v6.sin6_scope_id = zone_index(zone);
         if (v6.sin6_scope_id == 0)
             return errc::bad_endpoint;
     }
@@ -74,14 +84,15 @@ result<endpoint> parse_ip(host_port const& text) noexcept
 result<host_port> split_host_port(std::string_view text) noexcept
 {
     auto const colon = text.rfind(':');
-    if (colon == text.npos || colon == 0)
+    if (colon == text.npos || colon == 0 || text.find('\0') != text.npos)
         return errc::bad_endpoint;
     std::string_view host = text.substr(0, colon);
     std::string_view const digits = text.substr(colon + 1);
-    if (host.front() == '[' && host.back() == ']')
+    bool const brackets = host.front() == '[' && host.back() == ']';
+    if (brackets)
         host = host.substr(1, host.size() - 2);
-    else if (host.find(':') != host.npos)
-        return errc::bad_endpoint; // an IPv6 address needs its brackets
+    if (brackets != (host.find(':') != host.npos))
+        return errc::bad_endpoint; // they are for IPv6 addresses, which need them
     std::uint16_t port = 0;
     auto const [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
     if (host.empty() || digits.empty() || error != std::errc{} || end != digits.data() + digits.size())
@@ -104,8 +115,35 @@ endpoint endpoint::from_sockaddr(void const* address, std::size_t size) noexcept
     endpoint e;
     if (size < sizeof(sa_family_t) || size > e.storage_.size())
         return e;
-    std::memcpy(e.storage_.data(), address, size);
-    e.size_ = static_cast<std::uint8_t>(size);
+    // Equal addresses have equal bytes: no padding, nothing behind the end of a path.
+    auto const take = [&](std::size_t n) {
+        std::memcpy(e.storage_.data(), address, n);
+        e.size_ = static_cast<std::uint8_t>(n);
+    };
+    switch (view_as<sa_family_t>(address)) {
+    case AF_INET:
+        if (size >= sizeof(sockaddr_in)) {
+            take(offsetof(sockaddr_in, sin_zero));
+            e.size_ = sizeof(sockaddr_in);
+        }
+        break;
+    case AF_INET6:
+        if (size >= sizeof(sockaddr_in6))
+            take(sizeof(sockaddr_in6));
+        break;
+    case AF_UNIX: {
+        auto const* path = static_cast<char const*>(address) + path_offset;
+        std::size_t const n = size > path_offset ? size - path_offset : 0;
+        bool const is_path = n > 0 && path[0] != '\0';
+        std::size_t const length = is_path ? ::strnlen(path, n) : n;
+        take(path_offset + length);
+        if (is_path && length < sizeof(sockaddr_un::sun_path))
+            ++e.size_; // the terminator; the bytes behind are zero
+        break;
+    }
+    case AF_UNSPEC: break;
+    default: take(size);
+    }
     return e;
 }
 
@@ -155,6 +193,8 @@ std::string endpoint::address() const
         char name[IF_NAMESIZE];
         if (a.sin6_scope_id != 0 && ::if_indextoname(a.sin6_scope_id, name))
             s.append("%").append(name);
+        else if (a.sin6_scope_id != 0)
+            s.append("%").append(std::to_string(a.sin6_scope_id));
         return s;
     }
     case AF_UNIX: {

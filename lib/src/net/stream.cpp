@@ -47,7 +47,7 @@ bool stream_core::start(stream::read_operation& op, std::coroutine_handle<> h, c
         op.error_ = errc::closed;
         return false;
     }
-    if (reader_) {
+    if (reader_ || quiet_) {
         op.error_ = errc::busy;
         return false;
     }
@@ -92,8 +92,12 @@ void stream_core::on_readable() noexcept
 
 bool stream_core::start(stream::write_operation& op, std::coroutine_handle<> h, context const& env) noexcept
 {
-    if (!transport_ || shutdown_)
+    if ((!transport_ || shutdown_) && !write_error_)
         write_error_ = errc::closed;
+    if (quiet_) {
+        op.error_ = errc::busy;
+        return false;
+    }
     if (write_error_) {
         op.error_ = write_error_;
         return false;
@@ -144,11 +148,10 @@ void stream_core::on_sent(ssize_t result) noexcept
     if (op.done_ == op.bytes_.size()) {
         pop_writer({});
     } else if (canceled) {
-        if (op.done_ > 0) { // the peer has a part of it
-            fail_writers(errc::closed);
-            return;
-        }
+        bool const torn = op.done_ > 0; // the peer has a part of it
         pop_writer(errc::canceled);
+        if (torn)
+            fail_writers(errc::closed);
     } else if (result < 0 && result != -EAGAIN) {
         fail_writers(system_error(static_cast<int>(-result)));
         return;
@@ -215,6 +218,13 @@ void stream_core::shutdown() noexcept
         return;
     if (!writer_head_)
         transport_->shutdown_send();
+}
+
+void stream_core::close() noexcept
+{
+    transport_.reset();
+    if (!write_error_)
+        write_error_ = errc::closed;
 }
 
 void stream_core::abort() noexcept
@@ -353,25 +363,32 @@ result<stream> stream::adopt(int fd)
         return detail::last_error();
     if (type != SOCK_STREAM)
         return std::make_error_code(std::errc::wrong_protocol_type);
+    if (detail::remote_endpoint(fd).size() == 0)
+        return std::make_error_code(std::errc::not_connected);
     if (auto r = detail::set_non_blocking(fd); !r)
         return r.error();
     return detail::stream_access::make(detail::make_socket_transport(detail::loop_core::require(), fd));
 }
 
-task<result<int>> stream::release(stream s)
+task<result<int>> stream::release()
 {
-    auto& core = *s.core_;
+    auto& core = *core_;
     if (!core.get())
         co_return errc::closed;
+    if (core.get()->fd() < 0)
+        co_return std::make_error_code(std::errc::operation_not_supported);
     if (!core.idle())
         co_return errc::busy;
     core.get()->pause_receiving();
     co_await detail::stream_core::quiet_operation(core);
-    if (!core.get() || core.get()->inbound().size() > 0)
+    if (!core.get())
+        co_return errc::closed;
+    if (core.get()->inbound().size() > 0)
         co_return errc::busy;
+    if (int const error = core.get()->end_error())
+        co_return detail::system_error(error);
     int const fd = core.get()->release_fd();
-    if (fd < 0)
-        co_return std::make_error_code(std::errc::operation_not_supported);
+    core.close();
     co_return fd;
 }
 

@@ -23,6 +23,8 @@ public:
     void cancel(stream::write_operation& op) noexcept;
     void shutdown() noexcept;
     void abort() noexcept;
+    /// For release(): the transport has given its descriptor up.
+    void close() noexcept;
 
     /// Waits until nothing is in flight, for release().
     struct [[nodiscard]] quiet_operation : suspension

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: BSL-1.0
+// WebSocket (RFC 6455): upgrade a stream on the server's side, connect on the client's, and co_await frames and messages.
+#pragma once
+
+#include <wring/request.hpp>
+#include <wring/stream.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace wring {
+
+namespace detail {
+class connection_core;
+} // namespace detail
+
+namespace ws {
+
+/// How a connection can end, and what can go wrong above the frames. A rule of the protocol that the peer broke is an
+/// error in protocol_category(), an upgrade that a server refused one in http_category() (the value is the status).
+enum class errc {
+    closed = 1,        ///< a clean close: both sides have sent their close frames, or this side has closed
+    abnormal_closure,  ///< the stream ended without a close frame; status().code is 1006
+    pong_timeout,      ///< a keep-alive ping was not answered in time
+    idle_timeout,      ///< nothing was received for the idle timeout
+    close_timeout,     ///< the peer did not answer a close frame in time
+    handshake_timeout, ///< the handshake did not end in time
+    forbidden,         ///< an authorize hook or the origin policy refused the request
+    answered,          ///< the request was no upgrade and has been answered as HTTP
+    no_message,        ///< a continuation frame was to be written where no message is open
+    tls_missing,       ///< wss: is not supported by this version
+};
+
+[[nodiscard]] std::error_category const& error_category() noexcept;
+[[nodiscard]] std::error_category const& protocol_category() noexcept;
+[[nodiscard]] std::error_category const& http_category() noexcept;
+[[nodiscard]] std::error_code make_error_code(errc e) noexcept;
+
+enum class opcode : std::uint8_t { continuation = 0, text = 1, binary = 2 };
+
+/// Status codes of close frames (RFC 6455 section 7.4.1 and the IANA registry). Others of 3000-4999 are the
+/// application's: `close_code{4000}`.
+enum class close_code : std::uint16_t {
+    normal = 1000,
+    going_away = 1001,
+    protocol_error = 1002,
+    unsupported_data = 1003,
+    no_status = 1005, ///< never sent: the close frame had no code
+    abnormal = 1006,  ///< never sent: there was no close frame
+    invalid_payload = 1007,
+    policy_violation = 1008,
+    message_too_big = 1009,
+    missing_extension = 1010,
+    internal_error = 1011,
+    service_restart = 1012,
+    try_again_later = 1013,
+    bad_gateway = 1014,
+};
+
+/// One data frame, or a part of a large one: frames of up to run_options::receive_buffer_size bytes come whole, larger
+/// ones as several fragments, so that a message of any size can be streamed in bounded memory.
+/// A fragment after a message's first has opcode::continuation; the last one has `fin`.
+struct frame
+{
+    opcode op = opcode::binary;
+    bool fin = true;
+    std::span<std::byte const> payload;
+
+    [[nodiscard]] std::string_view text() const noexcept
+    {
+        return {reinterpret_cast<char const*>(payload.data()), payload.size()};
+    }
+    [[nodiscard]] std::string to_string() const { return std::string(text()); }
+};
+
+/// A whole message. Text has been checked to be UTF-8.
+struct message
+{
+    bool is_text = false;
+    std::span<std::byte const> payload;
+
+    [[nodiscard]] std::string_view text() const noexcept
+    {
+        return {reinterpret_cast<char const*>(payload.data()), payload.size()};
+    }
+    [[nodiscard]] std::string to_string() const { return std::string(text()); }
+};
+
+/// A message framed once, to be posted to any number of connections, on any loop: an immutable, counted block.
+class shared_message
+{
+public:
+    shared_message() noexcept = default;
+    shared_message(shared_message const& other) noexcept;
+    shared_message(shared_message&& other) noexcept : rep_(std::exchange(other.rep_, nullptr)) {}
+    shared_message& operator=(shared_message other) noexcept
+    {
+        std::swap(rep_, other.rep_);
+        return *this;
+    }
+    ~shared_message();
+
+    [[nodiscard]] static shared_message text(std::string_view text);
+    [[nodiscard]] static shared_message binary(std::span<std::byte const> bytes);
+
+    [[nodiscard]] bool empty() const noexcept { return !rep_; }
+    /// The payload's size in bytes; 0 where empty().
+    [[nodiscard]] std::size_t size() const noexcept;
+
+    struct representation;
+    /// For wring itself.
+    [[nodiscard]] representation* rep() const noexcept { return rep_; }
+
+private:
+    explicit shared_message(representation* rep) noexcept : rep_(rep) {}
+    static shared_message make(opcode op, std::span<std::byte const> payload);
+    representation* rep_ = nullptr;
+};
+
+/// What became of a posted message.
+enum class posted : std::uint8_t {
+    queued, ///< it will be sent, or is lost with the connection
+    full,   ///< more than send_limit is queued: nothing was done, the caller decides (drop, close, abort)
+    closed, ///< the connection is closing or closed
+};
+
+/// `co_await ws->read()` ended by this: a clean close.
+inline constexpr errc closed = errc::closed;
+
+/// Where a connection stands.
+struct status
+{
+    bool open = true;
+    close_code code = close_code::no_status; ///< of the close frame that the peer sent, else of ours; abnormal: none
+    std::string_view reason;                 ///< with it; valid as long as the connection
+    bool closed_by_peer = false;             ///< the peer's close frame, or its loss, came first
+    std::error_code error;                   ///< what read and write give once it is not open
+    duration round_trip{};                   ///< of the last answered ping; 0: none yet
+};
+
+/// Options of upgrade().
+struct upgrade_options
+{
+    /// Names in the order of the server's preference, separated by commas; the first that the client offers is chosen.
+    std::string_view subprotocols;
+    /// Which pages may connect (the Origin field, which browsers send): empty for the same origin as Host only, a list
+    /// of origins separated by commas (`https://example.org,https://example.com:8443`), or `*` for any.
+    /// A request without Origin, from a program, is always let through.
+    std::string_view origins;
+    /// Fields added to the 101 response. Names and values are checked; a bad one gives an error before anything is sent.
+    std::span<header const> headers;
+    /// Decides on the request before the 101 (see request.hpp). May suspend; canceled where the peer leaves meanwhile.
+    request_hook authorize;
+    /// Answers requests that are no upgrade, on the same port; without it they get 426 (Upgrade Required).
+    request_hook page;
+    std::uint32_t max_head = 16 * 1024;  ///< bytes of the request's head; more gets 431
+    std::uint32_t max_target = 8 * 1024; ///< bytes of its target; more gets 414
+    std::uint32_t max_fields = 100;      ///< lines of its head; more gets 431
+
+    // Limits and times of the connection. All are on by default; 0 turns one off.
+    std::size_t max_message = 1 << 20;                       ///< bytes of a message; more is answered with 1009
+    std::size_t max_frame = 1 << 20;                         ///< bytes of a frame; likewise
+    std::uint32_t max_fragments = 1024;                      ///< frames of a message, empty ones included; 1008
+    std::size_t send_limit = 1 << 20;                        ///< bytes queued before write() waits, post() says full
+    std::size_t read_limit = 64 * 1024;                      ///< bytes received and unread before receiving pauses
+    duration handshake_timeout = std::chrono::seconds(10);   ///< for all of the opening handshake
+    duration ping_interval = std::chrono::seconds(20);       ///< between keep-alive pings
+    duration pong_timeout = std::chrono::seconds(20);        ///< for the answer to one
+    duration idle_timeout = std::chrono::seconds(60);        ///< without receiving anything, pongs included
+    duration close_timeout = std::chrono::seconds(5);        ///< for the peer's close frame, and its end of the stream
+};
+
+/// Options of connect().
+struct connect_options
+{
+    /// Offered to the server, in order of preference, separated by commas.
+    std::string_view subprotocols;
+    /// The Origin field; empty for none.
+    std::string_view origin;
+    /// Fields added to the request. Names and values are checked.
+    std::span<header const> headers;
+    std::uint32_t max_head = 16 * 1024;
+    std::uint32_t max_fields = 100;
+
+    // Limits and times of the connection. All are on by default; 0 turns one off.
+    std::size_t max_message = 1 << 20;                       ///< bytes of a message; more is answered with 1009
+    std::size_t max_frame = 1 << 20;                         ///< bytes of a frame; likewise
+    std::uint32_t max_fragments = 1024;                      ///< frames of a message, empty ones included; 1008
+    std::size_t send_limit = 1 << 20;                        ///< bytes queued before write() waits, post() says full
+    std::size_t read_limit = 64 * 1024;                      ///< bytes received and unread before receiving pauses
+    duration handshake_timeout = std::chrono::seconds(10);   ///< for all of the opening handshake, connecting included
+    duration ping_interval = std::chrono::seconds(20);       ///< between keep-alive pings
+    duration pong_timeout = std::chrono::seconds(20);        ///< for the answer to one
+    duration idle_timeout = std::chrono::seconds(60);        ///< without receiving anything, pongs included
+    duration close_timeout = std::chrono::seconds(5);        ///< for the peer's close frame, and its end of the stream
+};
+
+static_assert(std::is_trivially_destructible_v<upgrade_options>, "g++ 12 destroys such temporaries twice");
+static_assert(std::is_trivially_destructible_v<connect_options>, "g++ 12 destroys such temporaries twice");
+
+/// An open WebSocket connection, of either role. Movable; belongs to its loop, like the stream it was made of.
+///
+/// One coroutine reads; any number may write, ping and close. Pings are answered, keep-alive pings sent, closes
+/// answered and timeouts kept whether or not anybody reads. Frames written in one turn of the loop leave in one send.
+///
+/// Destroying a connection that is open closes it: 1000, or 1001 where the loop has been asked to stop, or 1011
+/// where an exception is under way. The close handshake then goes on in the background, and run() waits for it.
+class connection
+{
+public:
+    connection(connection&&) noexcept;
+    connection& operator=(connection&&) noexcept;
+    ~connection();
+
+    class read_frame_operation;
+    class read_operation;
+    class write_operation;
+    class ping_operation;
+    class close_operation;
+
+    /// Completes with the next data frame; its payload is valid until the next read on this connection. Errors:
+    /// ws::closed after a clean close, what status().error says after any other end, wring::errc::busy where another
+    /// coroutine reads. What was received before the end is given first.
+    /// A cancel completes it with errc::canceled and loses nothing.
+    [[nodiscard]] read_frame_operation read_frame() noexcept;
+
+    /// As read_frame, for a whole message, assembled from its frames. A cancel in the middle of a message loses nothing: the
+    /// next read() goes on. After read_frame() has begun a message, gives the rest of it.
+    [[nodiscard]] read_operation read() noexcept;
+
+    /// Queues one message and completes; waits first while more than send_limit is queued. The bytes need to live
+    /// only until the await returns. Text must be UTF-8 (it is not checked). Messages go out whole, in the order of the
+    /// calls. Errors as for read. A cancel while waiting sends nothing; one that comes while a large message
+    /// goes out only ends the wait: the message is still sent whole.
+    [[nodiscard]] write_operation write(std::string_view text) noexcept;
+    [[nodiscard]] write_operation write(std::span<std::byte const> bytes) noexcept;
+    [[nodiscard]] write_operation write(message const& m) noexcept;
+
+    /// Queues one frame. A frame without `fin` begins a message that the following frames with opcode::continuation, the
+    /// last one with `fin`, complete; other messages wait until then. A continuation where no message is open gives
+    /// ws::errc::no_message. Otherwise as write.
+    [[nodiscard]] write_operation write_frame(frame const& f) noexcept;
+
+    /// Queues a message without copying it, and never waits: see `posted`.
+    posted post(shared_message const& m) noexcept;
+
+    /// Sends a ping; completes when its pong comes, with the time between. A cancel ends the wait.
+    [[nodiscard]] ping_operation ping() noexcept;
+
+    /// Closes: what is queued is sent, then the close frame, and the peer's is awaited for close_timeout at most.
+    /// Completes without an error after a clean close. Data that still comes is dropped. `reason` is UTF-8 of at most 123
+    /// bytes (longer ones are cut at a character). A cancel ends the wait; the close goes on by itself.
+    [[nodiscard]] close_operation close(close_code code = close_code::normal, std::string_view reason = {}) noexcept;
+
+    /// Ends the connection at once, without a close frame; a TCP peer sees a reset. Pending operations end with
+    /// ws::closed.
+    void abort() noexcept;
+
+    [[nodiscard]] ws::status status() const noexcept;
+    [[nodiscard]] bool is_open() const noexcept;
+    /// Bytes queued and not yet taken by the system.
+    [[nodiscard]] std::size_t buffered() const noexcept;
+    /// The subprotocol agreed on; empty for none. Valid as long as the connection.
+    [[nodiscard]] std::string_view subprotocol() const noexcept;
+    [[nodiscard]] endpoint remote() const;
+    [[nodiscard]] endpoint local() const;
+
+    /// For wring itself.
+    explicit connection(detail::connection_core* core) noexcept : core_(core) {}
+
+private:
+    detail::connection_core* core_;
+};
+
+} // namespace ws
+
+/// Does the server's part of the opening handshake (RFC 6455 section 4.2) on a stream just accepted.
+///
+/// Completes with the open connection; frames that came with the request are delivered. Otherwise the request has been
+/// answered (400, 403, 405, 408, 413, 414, 417, 426, 431, 503, 505, or what a hook said), the stream is closing
+/// in the background, and the error says why. The whole is bound by handshake_timeout. A cancel closes the
+/// stream unanswered.
+task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options = {});
+
+/// Connects to `url` (`ws://host[:port]/path?query`, `ws+unix:/path/to.sock:/path`) and does the client's part of
+/// the opening handshake (RFC 6455 section 4.1). The answer is checked in full. A cancel ends it at any point.
+task<result<ws::connection>> connect(std::string url, ws::connect_options options = {});
+
+/// The same on a stream that is connected already: an in-memory one in a test, a tunnel.
+task<result<ws::connection>> connect_over(stream peer, std::string url, ws::connect_options options = {});
+
+// ---- operations ----------------------------------------------------------------------------------------------------
+
+namespace detail {
+
+/// What reading and writing operations share: they start in the connection's core.
+class connection_operation : protected suspension
+{
+public:
+    bool await_ready() const noexcept { return false; }
+
+protected:
+    explicit connection_operation(connection_core& core) noexcept : core_(&core) {}
+    connection_core* core_;
+    std::error_code error_;
+
+    friend connection_core;
+};
+
+/// A coroutine that waits for data.
+class reading_operation : public connection_operation
+{
+public:
+    template <coroutine_promise P>
+    bool await_suspend(std::coroutine_handle<P> h) noexcept
+    {
+        return start(h, h.promise().env);
+    }
+
+protected:
+    reading_operation(connection_core& core, bool whole) noexcept : connection_operation(core), whole_(whole) {}
+    bool start(std::coroutine_handle<> h, context const& env) noexcept;
+
+    ws::frame frame_;
+    bool whole_; ///< a message, not a frame
+
+    friend connection_core;
+};
+
+} // namespace detail
+
+class [[nodiscard]] ws::connection::read_frame_operation : public detail::reading_operation
+{
+public:
+    explicit read_frame_operation(detail::connection_core& core) noexcept : reading_operation(core, false) {}
+    result<frame> await_resume() const noexcept
+    {
+        if (error_)
+            return error_;
+        return frame_;
+    }
+};
+
+class [[nodiscard]] ws::connection::read_operation : public detail::reading_operation
+{
+public:
+    explicit read_operation(detail::connection_core& core) noexcept : reading_operation(core, true) {}
+    result<message> await_resume() const noexcept
+    {
+        if (error_)
+            return error_;
+        return message{frame_.op == opcode::text, frame_.payload};
+    }
+};
+
+namespace detail {
+/// What waits for its turn to be queued: a writing coroutine, or a posted message.
+struct queued_write
+{
+    queued_write* next_write = nullptr;
+    bool is_posted = false;
+};
+} // namespace detail
+
+class [[nodiscard]] ws::connection::write_operation : public detail::connection_operation, detail::queued_write
+{
+public:
+    write_operation(detail::connection_core& core, frame const& f) noexcept : connection_operation(core), frame_(f) {}
+    template <detail::coroutine_promise P>
+    bool await_suspend(std::coroutine_handle<P> h) noexcept
+    {
+        return start(h, h.promise().env);
+    }
+    result<> await_resume() const noexcept { return error_; }
+
+private:
+    friend detail::connection_core;
+    bool start(std::coroutine_handle<> h, detail::context const& env) noexcept;
+    static void cancel(detail::suspension& self) noexcept;
+    frame frame_;
+};
+
+class [[nodiscard]] ws::connection::ping_operation : public detail::connection_operation
+{
+public:
+    explicit ping_operation(detail::connection_core& core) noexcept : connection_operation(core) {}
+    template <detail::coroutine_promise P>
+    bool await_suspend(std::coroutine_handle<P> h) noexcept
+    {
+        return start(h, h.promise().env);
+    }
+    result<duration> await_resume() const noexcept
+    {
+        if (error_)
+            return error_;
+        return round_trip_;
+    }
+
+private:
+    friend detail::connection_core;
+    bool start(std::coroutine_handle<> h, detail::context const& env) noexcept;
+    std::uint64_t id_ = 0;
+    clock::time_point sent_;
+    duration round_trip_{};
+    ping_operation* next_ = nullptr;
+};
+
+class [[nodiscard]] ws::connection::close_operation : public detail::connection_operation
+{
+public:
+    close_operation(detail::connection_core& core, close_code code, std::string_view reason) noexcept :
+        connection_operation(core), code_(code), reason_(reason)
+    {}
+    template <detail::coroutine_promise P>
+    bool await_suspend(std::coroutine_handle<P> h) noexcept
+    {
+        return start(h, h.promise().env);
+    }
+    result<> await_resume() const noexcept { return error_; }
+
+private:
+    friend detail::connection_core;
+    bool start(std::coroutine_handle<> h, detail::context const& env) noexcept;
+    close_code code_;
+    std::string_view reason_;
+    close_operation* next_ = nullptr;
+};
+
+} // namespace wring
+
+template <>
+struct std::is_error_code_enum<wring::ws::errc> : std::true_type
+{};

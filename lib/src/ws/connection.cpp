@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: BSL-1.0
+// The public face of a connection.
+#include "ws/connection_core.hpp"
+
+namespace wring {
+
+namespace ws {
+
+connection::connection(connection&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+
+connection& connection::operator=(connection&& other) noexcept
+{
+    std::swap(core_, other.core_);
+    return *this;
+}
+
+connection::~connection()
+{
+    if (core_)
+        core_->orphan();
+}
+
+connection::read_frame_operation connection::read_frame() noexcept
+{
+    return read_frame_operation(*core_);
+}
+
+connection::read_operation connection::read() noexcept
+{
+    return read_operation(*core_);
+}
+
+connection::write_operation connection::write(std::string_view text) noexcept
+{
+    return {*core_, {opcode::text, true, std::as_bytes(std::span(text))}};
+}
+
+connection::write_operation connection::write(std::span<std::byte const> bytes) noexcept
+{
+    return {*core_, {opcode::binary, true, bytes}};
+}
+
+connection::write_operation connection::write(message const& m) noexcept
+{
+    return {*core_, {m.is_text ? opcode::text : opcode::binary, true, m.payload}};
+}
+
+connection::write_operation connection::write_frame(frame const& f) noexcept
+{
+    return {*core_, f};
+}
+
+posted connection::post(shared_message const& m) noexcept
+{
+    return core_->post(m);
+}
+
+connection::ping_operation connection::ping() noexcept
+{
+    return ping_operation(*core_);
+}
+
+connection::close_operation connection::close(close_code code, std::string_view reason) noexcept
+{
+    return {*core_, code, reason};
+}
+
+void connection::abort() noexcept
+{
+    core_->abort();
+}
+
+status connection::status() const noexcept
+{
+    return core_->status();
+}
+
+bool connection::is_open() const noexcept
+{
+    return core_->is_open();
+}
+
+std::size_t connection::buffered() const noexcept
+{
+    return core_->buffered();
+}
+
+std::string_view connection::subprotocol() const noexcept
+{
+    return core_->subprotocol();
+}
+
+endpoint connection::remote() const
+{
+    return core_->remote();
+}
+
+endpoint connection::local() const
+{
+    return core_->local();
+}
+
+bool connection::write_operation::start(std::coroutine_handle<> h, detail::context const& env) noexcept
+{
+    return core_->start(*this, h, env);
+}
+
+void connection::write_operation::cancel(detail::suspension& self) noexcept
+{
+    auto& op = static_cast<write_operation&>(self);
+    op.core_->cancel(op);
+}
+
+bool connection::ping_operation::start(std::coroutine_handle<> h, detail::context const& env) noexcept
+{
+    return core_->start(*this, h, env);
+}
+
+bool connection::close_operation::start(std::coroutine_handle<> h, detail::context const& env) noexcept
+{
+    return core_->start(*this, h, env);
+}
+
+} // namespace ws
+
+bool detail::reading_operation::start(std::coroutine_handle<> h, context const& env) noexcept
+{
+    return core_->start(*this, h, env);
+}
+
+} // namespace wring

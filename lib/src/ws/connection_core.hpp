@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: BSL-1.0
+// The inside of a WebSocket connection: joins the protocol (proto/) to a transport (net/). Its parts: read_path.cpp,
+// write_path.cpp, and lifecycle.cpp for closing, keep-alive and the end.
+#pragma once
+
+#include "net/transport.hpp"
+#include "proto/session.hpp"
+#include "ws/assembly.hpp"
+#include "ws/send_queue.hpp"
+
+#include <wring/timeout.hpp>
+#include <wring/ws.hpp>
+
+namespace wring::detail {
+
+/// What upgrade_options and connect_options have in common, as a connection keeps it.
+struct connection_settings
+{
+    template <class Options>
+    explicit connection_settings(Options const& o) noexcept :
+        limits{o.max_frame, o.max_message, o.max_fragments}, send_limit(o.send_limit), read_limit(o.read_limit),
+        ping_interval(o.ping_interval), pong_timeout(o.pong_timeout), idle_timeout(o.idle_timeout),
+        close_timeout(o.close_timeout)
+    {}
+
+    proto::limits limits;
+    std::size_t send_limit;
+    std::size_t read_limit;
+    duration ping_interval;
+    duration pong_timeout;
+    duration idle_timeout;
+    duration close_timeout;
+};
+
+class connection_core final : transport_user, turn_end, timer_node
+{
+public:
+    using reading = reading_operation;
+    using writing = ws::connection::write_operation;
+    using pinging = ws::connection::ping_operation;
+    using closing = ws::connection::close_operation;
+
+    /// Bytes already received with the handshake are in the transport's inbound queue.
+    connection_core(transport_ptr t, proto::role role, connection_settings const& settings, std::string subprotocol);
+
+    bool start(reading& op, std::coroutine_handle<> h, context const& env) noexcept;
+    bool start(writing& op, std::coroutine_handle<> h, context const& env) noexcept;
+    bool start(pinging& op, std::coroutine_handle<> h, context const& env) noexcept;
+    bool start(closing& op, std::coroutine_handle<> h, context const& env) noexcept;
+    void cancel(writing& op) noexcept;
+
+    ws::posted post(ws::shared_message const& m) noexcept;
+    void abort() noexcept;
+    /// The owner is gone: closes where that has not begun, and deletes itself at the end of it.
+    void orphan() noexcept;
+
+    [[nodiscard]] ws::status status() const noexcept;
+    [[nodiscard]] bool is_open() const noexcept { return phase_ == phase::open; }
+    [[nodiscard]] std::size_t buffered() const noexcept { return queue_.size(); }
+    [[nodiscard]] std::string_view subprotocol() const noexcept { return subprotocol_ ? *subprotocol_ : ""; }
+    [[nodiscard]] endpoint remote() const { return transport_ ? transport_->remote() : endpoint(); }
+    [[nodiscard]] endpoint local() const { return transport_ ? transport_->local() : endpoint(); }
+
+private:
+    enum class phase : std::uint8_t {
+        open,
+        closing,  // our close frame is queued or sent; the peer's is awaited
+        draining, // nothing more is wanted of the peer but its end of the stream; what is queued is sent
+        dead,     // the transport is gone
+    };
+
+    /// Data received and parsed before anybody asked for it.
+    struct piece
+    {
+        piece* next = nullptr;
+        engine::block_ref block; // that `payload` lies in
+        std::span<std::byte const> payload;
+        ws::opcode op = ws::opcode::binary; // of the message
+        bool frame_end = false;
+        bool message_start = false; // the first piece of the message
+        bool message_end = false;
+        bool large_frame = false; // larger than what read_frame() gives in one piece
+    };
+
+    struct outgoing_ping
+    {
+        std::uint64_t id = 0; // 0: none
+        clock::time_point sent;
+    };
+
+    /// Rarely needed, so not part of every connection.
+    struct ending : stop_callback // the loop's, for when the drain has lasted too long
+    {
+        std::string reason;
+        connection_core* core = nullptr;
+    };
+
+    ~connection_core();
+
+    // transport_user, turn_end, timer_node
+    void on_readable() noexcept override;
+    void on_sent(ssize_t result) noexcept override;
+    void at_turn_end() noexcept;
+    void on_timer() noexcept;
+    void want_turn_end() noexcept { loop_.at_turn_end(*this); }
+
+    // read_path.cpp
+    [[nodiscard]] bool complete(reading& op) noexcept;
+    [[nodiscard]] bool complete_frame(reading& op);
+    [[nodiscard]] bool complete_message(reading& op);
+    void assemble(piece const& p, std::size_t n);
+    void settle_reader() noexcept;
+    void cancel(reading& op) noexcept;
+    [[nodiscard]] bool next_piece(piece& out);
+    [[nodiscard]] bool pull(piece& out);
+    void put_back(piece&& p);
+    void parse_ahead() noexcept;
+    void drop_unread() noexcept;
+    void received_pong(std::span<std::byte const> payload) noexcept;
+
+    // write_path.cpp
+    [[nodiscard]] bool may_queue(ws::opcode op) const noexcept;
+    void wait_for_turn(writing& op) noexcept;
+    void queue_write(writing& op);
+    std::byte* queue_header(proto::opcode op, bool fin, std::size_t length, proto::mask_key key, std::size_t room);
+    void queue_frame(proto::opcode op, bool fin, std::span<std::byte const> payload);
+    void queue_control(proto::opcode op, std::span<std::byte const> payload);
+    void queue_shared(ws::shared_message::representation& message);
+    void queue_pending_pong() noexcept;
+    void queue_waiting() noexcept;
+    void take_over_leaving() noexcept;
+    void flush() noexcept;
+    void consume(std::size_t n) noexcept;
+    void send_failed(int error) noexcept;
+    void fail_writers() noexcept;
+
+    // lifecycle.cpp
+    void begin_close(ws::close_code code, std::string_view reason) noexcept;
+    void queue_close(ws::close_code code, std::string_view reason) noexcept;
+    void received_close(proto::event const& e) noexcept;
+    void fail(std::error_code error, ws::close_code code, std::string_view reason) noexcept;
+    void fail_with_no_memory() noexcept;
+    void drain(std::error_code end) noexcept;
+    void lose(std::error_code error, bool reset) noexcept;
+    void let_go() noexcept;
+    void wake_waiters() noexcept;
+    void send_keepalive_ping() noexcept;
+    void arm_keepalive() noexcept;
+    void note_ending(ws::close_code code, std::string_view reason, bool by_peer) noexcept;
+
+    loop_core& loop_;
+    transport_ptr transport_;
+    proto::session session_;
+    connection_settings settings_;
+
+    // reading
+    reading* reader_ = nullptr;
+    engine::block_ref view_; // what the reader was given lies in it
+    assembly assembly_;
+    piece* pieces_head_ = nullptr;
+    piece* pieces_tail_ = nullptr;
+    std::size_t unread_ = 0; // bytes of the pieces, and what they cost
+    bool assembly_given_ = false;
+    bool paused_ = false;
+
+    // writing
+    bool sending_ = false;
+    bool pong_queued_ = false;
+    bool has_pong_ = false;
+    std::uint8_t pong_size_ = 0;
+    std::byte* pong_ = nullptr; // payload of the pong to send next
+    send_queue queue_;
+    queued_write* waiting_head_ = nullptr;
+    queued_write* waiting_tail_ = nullptr;
+    std::size_t posted_ = 0; // bytes of messages among the waiting
+
+    // pings
+    pinging* pings_ = nullptr; // oldest first
+    outgoing_ping keepalive_;
+    std::uint64_t ping_ids_ = 0;
+    duration round_trip_{};
+    clock::time_point last_received_;
+
+    // ending
+    closing* closers_ = nullptr;
+    std::error_code end_; // what reading and writing give when it is over
+    std::unique_ptr<ending> details_;
+    std::unique_ptr<std::string> subprotocol_;
+    ws::close_code code_ = ws::close_code::no_status;
+    phase phase_ = phase::open;
+    bool closed_by_peer_ = false;
+    bool orphaned_ = false;
+    bool shut_down_ = false;
+    bool reset_ = false;
+};
+
+} // namespace wring::detail

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: BSL-1.0
+// A connection's beginning and end: keep-alive, closing, what becomes of it when its owner has gone.
+#include "ws/connection_core.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <new>
+
+namespace wring::detail {
+
+connection_core::connection_core(transport_ptr t, proto::role role, connection_settings const& settings,
+                                 std::string subprotocol) :
+    loop_(t->loop()), transport_(std::move(t)), session_(role, settings_.limits), settings_(settings),
+    last_received_(loop_.now())
+{
+    if (!subprotocol.empty())
+        subprotocol_ = std::make_unique<std::string>(std::move(subprotocol));
+    call = [](turn_end& entry) noexcept { static_cast<connection_core&>(entry).at_turn_end(); };
+    fire = [](timer_node& node) noexcept { static_cast<connection_core&>(node).on_timer(); };
+    loop_.retain();
+    transport_->set_user(this);
+    transport_->resume_receiving();
+    arm_keepalive();
+    want_turn_end(); // frames may have come with the handshake
+}
+
+connection_core::~connection_core()
+{
+    engine::timer_wheel::disarm(*this);
+    drop_unread();
+    if (pong_)
+        frame_deallocate(pong_, proto::max_control_payload);
+    loop_.drop();
+}
+
+void connection_core::at_turn_end() noexcept
+{
+    settle_reader();
+    if (!reader_)
+        parse_ahead();
+    flush();
+    if (orphaned_ && !transport_ && !queued)
+        delete this;
+}
+
+// ---- keep-alive ----------------------------------------------------------------------------------------------------
+
+void connection_core::arm_keepalive() noexcept
+{
+    auto next = clock::time_point::max();
+    if (settings_.ping_interval > duration::zero())
+        next = std::max(keepalive_.sent, last_received_) + settings_.ping_interval;
+    if (keepalive_.id != 0 && settings_.pong_timeout > duration::zero())
+        next = std::min(next, keepalive_.sent + settings_.pong_timeout);
+    if (settings_.idle_timeout > duration::zero())
+        next = std::min(next, last_received_ + settings_.idle_timeout);
+    if (next != clock::time_point::max())
+        loop_.arm(*this, next);
+}
+
+void connection_core::on_timer() noexcept
+{
+    switch (phase_) {
+    case phase::open: {
+        auto const now = loop_.now();
+        if (paused_)
+            last_received_ = now; // it is this side that does not listen
+        else if (settings_.idle_timeout > duration::zero() && now - last_received_ >= settings_.idle_timeout)
+            return fail(ws::errc::idle_timeout, ws::close_code::internal_error, "idle timeout");
+        if (keepalive_.id != 0 && settings_.pong_timeout > duration::zero() &&
+            now - keepalive_.sent >= settings_.pong_timeout) {
+            if (!paused_)
+                return fail(ws::errc::pong_timeout, ws::close_code::internal_error, "keep-alive ping timeout");
+            keepalive_.id = 0;
+        }
+        if (settings_.ping_interval > duration::zero() && keepalive_.id == 0 &&
+            now - std::max(keepalive_.sent, last_received_) >= settings_.ping_interval)
+            send_keepalive_ping();
+        return phase_ == phase::open ? arm_keepalive() : void();
+    }
+    case phase::closing: return lose(ws::errc::close_timeout, true);
+    case phase::draining: return lose({}, false);
+    case phase::dead: return;
+    }
+}
+
+void connection_core::send_keepalive_ping() noexcept
+{
+    keepalive_ = {++ping_ids_, loop_.now()};
+    try {
+        queue_control(proto::opcode::ping, std::as_bytes(std::span(&keepalive_.id, 1)));
+    } catch (std::bad_alloc const&) {
+        fail_with_no_memory();
+    }
+}
+
+bool connection_core::start(pinging& op, std::coroutine_handle<> h, context const& env) noexcept
+{
+    if (phase_ != phase::open)
+        op.error_ = end_ ? end_ : make_error_code(ws::errc::closed);
+    else if (env.stop && env.stop->requested())
+        op.error_ = errc::canceled;
+    if (op.error_)
+        return false;
+    op.id_ = ++ping_ids_;
+    op.sent_ = clock::now();
+    try {
+        queue_control(proto::opcode::ping, std::as_bytes(std::span(&op.id_, 1)));
+    } catch (std::bad_alloc const&) {
+        fail_with_no_memory();
+        op.error_ = end_;
+        return false;
+    }
+    pinging** link = &pings_;
+    while (*link)
+        link = &(*link)->next_;
+    *link = &op;
+    op.suspend(h, env, [](suspension& s) noexcept {
+        auto& self = static_cast<pinging&>(s);
+        for (pinging** it = &self.core_->pings_; *it; it = &(*it)->next_) {
+            if (*it != &self)
+                continue;
+            *it = self.next_;
+            self.error_ = errc::canceled;
+            self.wake();
+            return;
+        }
+    });
+    return true;
+}
+
+// A pong answers its ping and all before it (RFC 6455 section 5.5.3). Others, which nobody asked for, are ignored.
+void connection_core::received_pong(std::span<std::byte const> payload) noexcept
+{
+    std::uint64_t id = 0;
+    if (payload.size() != sizeof id)
+        return;
+    std::memcpy(&id, payload.data(), sizeof id);
+    if (id == 0 || id > ping_ids_)
+        return;
+    auto const now = clock::now();
+    if (keepalive_.id != 0 && keepalive_.id <= id) {
+        if (keepalive_.id == id)
+            round_trip_ = now - keepalive_.sent;
+        keepalive_.id = 0;
+    }
+    while (pings_ && pings_->id_ <= id) {
+        pinging& op = *std::exchange(pings_, pings_->next_);
+        op.round_trip_ = now - op.sent_;
+        if (op.id_ == id)
+            round_trip_ = op.round_trip_;
+        op.wake();
+    }
+}
+
+// ---- closing -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// Cut to what fits in a close frame, between characters.
+std::string_view fitting_reason(std::string_view reason) noexcept
+{
+    if (reason.size() <= proto::max_close_reason)
+        return reason;
+    std::size_t n = proto::max_close_reason;
+    while (n > 0 && (static_cast<unsigned char>(reason[n]) & 0xC0) == 0x80)
+        --n;
+    return reason.substr(0, n);
+}
+
+} // namespace
+
+void connection_core::note_ending(ws::close_code code, std::string_view reason, bool by_peer) noexcept
+{
+    code_ = code;
+    closed_by_peer_ = by_peer;
+    if (reason.empty())
+        return;
+    try {
+        if (!details_)
+            details_ = std::make_unique<ending>();
+        details_->reason = reason;
+    } catch (std::bad_alloc const&) { // it ends all the same, without its reason
+    }
+}
+
+void connection_core::queue_close(ws::close_code code, std::string_view reason) noexcept
+{
+    std::array<std::byte, proto::max_control_payload> payload;
+    auto written = proto::write_close(static_cast<std::uint16_t>(code), reason, payload);
+    if (written.error != proto::errc::ok) // what may not be sent: without it
+        written = proto::write_close(static_cast<std::uint16_t>(ws::close_code::internal_error), {}, payload);
+    try {
+        queue_control(proto::opcode::close, std::span(payload).first(written.size));
+    } catch (std::bad_alloc const&) {
+        lose(std::make_error_code(std::errc::not_enough_memory), true);
+    }
+}
+
+void connection_core::begin_close(ws::close_code code, std::string_view reason) noexcept
+{
+    reason = fitting_reason(reason);
+    note_ending(code, reason, false);
+    queue_close(code, reason);
+    if (phase_ == phase::dead)
+        return;
+    phase_ = phase::closing;
+    fail_writers();
+    drop_unread();
+    if (std::exchange(paused_, false))
+        transport_->resume_receiving();
+    has_pong_ = false;
+    loop_.arm(*this, clock::now() + settings_.close_timeout);
+    want_turn_end();
+}
+
+bool connection_core::start(closing& op, std::coroutine_handle<> h, context const& env) noexcept
+{
+    if (phase_ == phase::open)
+        begin_close(op.code_, op.reason_);
+    if (phase_ != phase::closing) {
+        if (end_ != ws::closed)
+            op.error_ = end_;
+        return false;
+    }
+    if (env.stop && env.stop->requested()) {
+        op.error_ = errc::canceled;
+        return false;
+    }
+    op.next_ = std::exchange(closers_, &op);
+    op.suspend(h, env, [](suspension& s) noexcept {
+        auto& self = static_cast<closing&>(s);
+        for (closing** it = &self.core_->closers_; *it; it = &(*it)->next_) {
+            if (*it != &self)
+                continue;
+            *it = self.next_;
+            self.error_ = errc::canceled;
+            self.wake();
+            return;
+        }
+    });
+    return true;
+}
+
+void connection_core::received_close(proto::event const& e) noexcept
+{
+    auto const code = static_cast<ws::close_code>(e.has_code ? e.code : proto::close_no_status);
+    bool const first = phase_ == phase::open;
+    note_ending(code, e.reason, first);
+    if (first)
+        queue_close(code, {});
+    drain(ws::closed);
+}
+
+void connection_core::fail(std::error_code error, ws::close_code code, std::string_view reason) noexcept
+{
+    if (phase_ == phase::open) {
+        note_ending(code, reason, false);
+        queue_close(code, fitting_reason(reason));
+    }
+    drain(error);
+}
+
+void connection_core::fail_with_no_memory() noexcept
+{
+    if (phase_ == phase::open || phase_ == phase::closing)
+        fail(std::make_error_code(std::errc::not_enough_memory), ws::close_code::internal_error, "out of memory");
+}
+
+// Both close frames are on their way, or the connection has failed: what is queued is sent, and the peer's end awaited.
+void connection_core::drain(std::error_code end) noexcept
+{
+    if (phase_ == phase::dead)
+        return;
+    phase_ = phase::draining;
+    end_ = end;
+    transport_->inbound().clear();
+    if (transport_->ended())
+        return lose({}, false);
+    transport_->resume_receiving(); // to see that end
+    paused_ = false;
+    loop_.arm(*this, clock::now() + settings_.close_timeout);
+    wake_waiters();
+}
+
+// The transport is of no more use.
+void connection_core::lose(std::error_code error, bool reset) noexcept
+{
+    if (phase_ == phase::dead)
+        return;
+    if (!end_) {
+        end_ = error ? error : make_error_code(ws::errc::abnormal_closure);
+        note_ending(ws::close_code::abnormal, {}, phase_ == phase::open && !reset);
+    }
+    phase_ = phase::dead;
+    reset_ = reset;
+    engine::timer_wheel::disarm(*this);
+    wake_waiters();
+    if (sending_)
+        transport_->cancel_send(); // the system may be reading what is queued; on_sent() goes on
+    else
+        let_go();
+}
+
+void connection_core::let_go() noexcept
+{
+    queue_.clear([this](writing& op) noexcept {
+        if (!op.waiting())
+            return;
+        op.error_ = end_;
+        op.wake();
+    });
+    transport_.release()->abandon(reset_);
+    want_turn_end();
+}
+
+// Whoever waits for something that will not come. The reader, who may have something left to read, is settled at the turn's
+// end.
+void connection_core::wake_waiters() noexcept
+{
+    fail_writers();
+    while (pings_) {
+        pinging& op = *std::exchange(pings_, pings_->next_);
+        op.error_ = end_;
+        op.wake();
+    }
+    while (closers_) {
+        closing& op = *std::exchange(closers_, closers_->next_);
+        if (end_ != ws::closed)
+            op.error_ = end_;
+        op.wake();
+    }
+    want_turn_end();
+}
+
+void connection_core::abort() noexcept
+{
+    if (phase_ == phase::dead)
+        return;
+    if (!end_) {
+        end_ = ws::closed;
+        note_ending(ws::close_code::abnormal, {}, false);
+    }
+    lose({}, true);
+}
+
+void connection_core::orphan() noexcept
+{
+    if (reader_ || waiting_head_ || pings_ || closers_)
+        fatal("wring: a connection was destroyed while a coroutine waits on it; children must end before their parents");
+    orphaned_ = true;
+    view_.reset();
+    assembly_.clear();
+    assembly_given_ = false;
+    if (phase_ == phase::open) {
+        auto code = ws::close_code::normal;
+        if (std::uncaught_exceptions() > 0)
+            code = ws::close_code::internal_error;
+        else if (loop_.stop().requested())
+            code = ws::close_code::going_away;
+        begin_close(code, {});
+    }
+    drop_unread();
+    try {
+        if (!details_)
+            details_ = std::make_unique<ending>();
+    } catch (std::bad_alloc const&) {
+        lose({}, true);
+    }
+    if (details_) {
+        details_->core = this;
+        details_->on_stop = [](stop_callback& c) noexcept { static_cast<ending&>(c).core->lose({}, true); };
+        loop_.give_up().add(*details_);
+    }
+    want_turn_end(); // which deletes this when all is over
+}
+
+ws::status connection_core::status() const noexcept
+{
+    ws::status s;
+    s.open = phase_ == phase::open;
+    s.code = code_;
+    s.reason = details_ ? std::string_view(details_->reason) : std::string_view();
+    s.closed_by_peer = closed_by_peer_;
+    s.error = end_;
+    if (!s.open && !end_)
+        s.error = ws::closed;
+    s.round_trip = round_trip_;
+    return s;
+}
+
+} // namespace wring::detail

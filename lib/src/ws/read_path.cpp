@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: BSL-1.0
+// Receiving: bytes of the transport through the protocol to whoever reads.
+#include "ws/connection_core.hpp"
+
+#include <algorithm>
+#include <new>
+
+namespace wring::detail {
+
+bool connection_core::start(reading& op, std::coroutine_handle<> h, context const& env) noexcept
+{
+    if (reader_) {
+        op.error_ = errc::busy;
+        return false;
+    }
+    if (env.stop && env.stop->requested()) {
+        op.error_ = errc::canceled;
+        return false;
+    }
+    view_.reset();
+    if (std::exchange(assembly_given_, false))
+        assembly_.clear();
+    if (complete(op))
+        return false;
+    reader_ = &op;
+    op.suspend(h, env, [](suspension& s) noexcept {
+        auto& self = static_cast<reading&>(s);
+        self.core_->cancel(self);
+    });
+    return true;
+}
+
+void connection_core::cancel(reading& op) noexcept
+{
+    if (reader_ != &op)
+        return; // complete already
+    reader_ = nullptr; // what it has assembled so far stays for the next one
+    op.error_ = errc::canceled;
+    op.wake();
+}
+
+void connection_core::on_readable() noexcept
+{
+    last_received_ = loop_.now();
+    if (phase_ == phase::draining) {
+        transport_->inbound().clear();
+        if (transport_->ended())
+            lose({}, false);
+        return;
+    }
+    if (phase_ == phase::dead)
+        return;
+    settle_reader();
+    // What is left after the coroutines of this turn have read is looked at for control frames.
+    if (transport_ && (!transport_->inbound().empty() || transport_->ended()))
+        want_turn_end();
+}
+
+bool connection_core::complete(reading& op) noexcept
+{
+    try {
+        if (op.whole_ ? complete_message(op) : complete_frame(op))
+            return true;
+    } catch (std::bad_alloc const&) {
+        fail_with_no_memory();
+    }
+    if (end_)
+        op.error_ = end_;
+    return static_cast<bool>(end_);
+}
+
+void connection_core::settle_reader() noexcept
+{
+    if (reader_ && complete(*reader_))
+        std::exchange(reader_, nullptr)->wake();
+}
+
+bool connection_core::complete_frame(reading& op)
+{
+    std::size_t const most = loop_.blocks().capacity();
+    auto give_assembled = [&](bool fin) {
+        op.frame_ = {assembly_.message_start ? assembly_.op : ws::opcode::continuation, fin, assembly_.bytes()};
+        assembly_given_ = true;
+        return true;
+    };
+    if (assembly_.bytes().size() >= most) // read() had come so far when it was canceled
+        return give_assembled(false);
+    for (piece p; next_piece(p);) {
+        // The rest of a frame is given as it lies there; so are the large parts of a frame too large to come whole.
+        if (assembly_.empty() && (p.frame_end || (p.large_frame && p.payload.size() >= most / 4))) {
+            op.frame_ = {p.message_start ? p.op : ws::opcode::continuation, p.message_end, p.payload};
+            view_ = std::move(p.block);
+            return true;
+        }
+        std::size_t const n = std::min(most - assembly_.bytes().size(), p.payload.size());
+        assemble(p, n);
+        if (n < p.payload.size()) {
+            p.payload = p.payload.subspan(n);
+            p.message_start = false;
+            put_back(std::move(p));
+            return give_assembled(false);
+        }
+        if (p.frame_end || assembly_.bytes().size() == most)
+            return give_assembled(p.message_end);
+    }
+    return false;
+}
+
+bool connection_core::complete_message(reading& op)
+{
+    for (piece p; next_piece(p);) {
+        if (assembly_.empty() && p.message_end) {
+            op.frame_ = {p.op, true, p.payload};
+            view_ = std::move(p.block);
+            return true;
+        }
+        assemble(p, p.payload.size());
+        if (p.message_end) {
+            op.frame_ = {assembly_.op, true, assembly_.bytes()};
+            assembly_given_ = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+void connection_core::assemble(piece const& p, std::size_t n)
+{
+    if (assembly_.empty()) {
+        assembly_.op = p.op;
+        assembly_.message_start = p.message_start;
+    }
+    assembly_.append(p.payload.first(n), loop_.blocks());
+}
+
+bool connection_core::next_piece(piece& out)
+{
+    if (piece* p = pieces_head_) {
+        pieces_head_ = p->next;
+        if (!pieces_head_)
+            pieces_tail_ = nullptr;
+        unread_ -= p->payload.size() + sizeof(piece);
+        out = std::move(*p);
+        out.next = nullptr;
+        p->~piece();
+        frame_deallocate(p, sizeof(piece));
+        if (paused_ && unread_ <= settings_.read_limit / 2 && transport_) {
+            paused_ = false;
+            transport_->resume_receiving();
+            want_turn_end(); // what had arrived before the pause is still to be looked at
+        }
+        return true;
+    }
+    return pull(out);
+}
+
+// Takes the next piece of data out of the received bytes, and handles the control frames before it.
+bool connection_core::pull(piece& out)
+{
+    while (phase_ == phase::open || phase_ == phase::closing) {
+        auto& inbound = transport_->inbound();
+        engine::block* const first = inbound.front();
+        if (!first) {
+            if (transport_->ended()) {
+                int const error = transport_->end_error();
+                lose(error ? system_error(error) : make_error_code(ws::errc::abnormal_closure), false);
+            }
+            return false;
+        }
+        auto keep = engine::block_ref::share(first);
+        auto const bytes = first->bytes();
+        auto left = bytes;
+        auto const e = session_.next(left);
+        inbound.consume(bytes.size() - left.size());
+        switch (e.what) {
+        case proto::event::kind::need_more:
+            if (left.empty() || inbound.merge_front())
+                continue;
+            if (!transport_->ended())
+                return false;
+            inbound.clear(); // a part of a header
+            continue;
+        case proto::event::kind::ping:
+            if (phase_ == phase::open) {
+                if (!pong_)
+                    pong_ = static_cast<std::byte*>(frame_allocate(proto::max_control_payload));
+                if (!e.payload.empty())
+                    std::memcpy(pong_, e.payload.data(), e.payload.size());
+                pong_size_ = static_cast<std::uint8_t>(e.payload.size());
+                has_pong_ = true; // the newest ping's answer answers for all (RFC 6455 section 5.5.3)
+                want_turn_end();
+            }
+            continue;
+        case proto::event::kind::pong: received_pong(e.payload); continue;
+        case proto::event::kind::close: received_close(e); return false;
+        case proto::event::kind::violation:
+            fail({static_cast<int>(e.error), ws::protocol_category()},
+                 static_cast<ws::close_code>(proto::close_code_for(e.error)), proto::message(e.error));
+            return false;
+        case proto::event::kind::data:
+            if (phase_ == phase::closing)
+                continue; // nobody wants it any more
+            out.block = std::move(keep);
+            out.payload = e.payload;
+            out.op = static_cast<ws::opcode>(e.op);
+            out.frame_end = e.frame_end;
+            out.large_frame = e.frame_length > loop_.blocks().capacity();
+            out.message_start = e.message_start;
+            out.message_end = e.message_end;
+            return true;
+        }
+    }
+    return false;
+}
+
+void connection_core::put_back(piece&& p)
+{
+    auto* kept = new (frame_allocate(sizeof(piece))) piece(std::move(p));
+    kept->next = pieces_head_;
+    pieces_head_ = kept;
+    if (!pieces_tail_)
+        pieces_tail_ = kept;
+    unread_ += kept->payload.size() + sizeof(piece);
+}
+
+// Looks at what nobody has read, so that control frames behind it are answered, up to the limit.
+void connection_core::parse_ahead() noexcept
+{
+    if (phase_ != phase::open && phase_ != phase::closing)
+        return;
+    try {
+        while (unread_ < settings_.read_limit || settings_.read_limit == 0) {
+            piece p;
+            if (!pull(p))
+                return;
+            auto* kept = new (frame_allocate(sizeof(piece))) piece(std::move(p));
+            (pieces_tail_ ? pieces_tail_->next : pieces_head_) = kept;
+            pieces_tail_ = kept;
+            unread_ += kept->payload.size() + sizeof(piece);
+        }
+    } catch (std::bad_alloc const&) {
+        return fail_with_no_memory();
+    }
+    if (!paused_) {
+        paused_ = true;
+        transport_->pause_receiving();
+    }
+}
+
+void connection_core::drop_unread() noexcept
+{
+    while (piece* p = pieces_head_) {
+        pieces_head_ = p->next;
+        p->~piece();
+        frame_deallocate(p, sizeof(piece));
+    }
+    pieces_tail_ = nullptr;
+    unread_ = 0;
+    if (!assembly_given_)
+        assembly_.clear();
+}
+
+} // namespace wring::detail

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: BSL-1.0
+// Bytes on their way out of a connection, in order.
+#pragma once
+
+#include "ws/shared_message.hpp"
+
+#include <sys/uio.h>
+
+namespace wring::detail {
+
+/// Small frames are copied together; large payloads and shared messages are referred to. Segments come from the
+/// loop's free lists, so an idle connection owns nothing here and a busy one allocates nothing.
+class send_queue
+{
+public:
+    /// Told when the bytes that were referred to are no longer needed.
+    using owner = ws::connection::write_operation;
+
+    send_queue() noexcept = default;
+    send_queue(send_queue const&) = delete;
+    send_queue& operator=(send_queue const&) = delete;
+    ~send_queue()
+    {
+        clear([](owner&) {});
+    }
+
+    [[nodiscard]] bool empty() const noexcept { return !head_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+    /// Room for `n` bytes at the end, to be written at once.
+    [[nodiscard]] std::byte* extend(std::size_t n);
+    /// Refers to the bytes of a message.
+    void add(ws::shared_message::representation& message);
+    /// Refers to a writer's bytes, until done() names it.
+    void add(std::span<std::byte const> bytes, owner& writer);
+
+    /// The bytes from the front, in up to out.size() pieces; gives the number of pieces.
+    [[nodiscard]] std::size_t gather(std::span<iovec> out) const noexcept;
+
+    /// Drops `n` bytes from the front. Calls done(writer) for each whose last byte was among them.
+    template <class Done>
+    void consume(std::size_t n, Done done) noexcept
+    {
+        size_ -= n;
+        while (head_ && n >= head_->left()) {
+            n -= head_->left();
+            owner* const writer = head_->writer;
+            pop();
+            if (writer)
+                done(*writer);
+        }
+        if (head_)
+            head_->begin += n;
+    }
+
+    [[nodiscard]] bool refers_to(owner const& writer) const noexcept;
+    /// The writer wants to go before its bytes are sent. False where they are not here.
+    [[nodiscard]] bool leave(owner const& writer) noexcept;
+    /// Copies what is left of the bytes of those who want to go, and calls done(writer) for each. Not while the system
+    /// may be reading them. May throw.
+    template <class Done>
+    void take_over_leaving(Done done)
+    {
+        for (segment** link = &head_; *link; link = &(*link)->next) {
+            if (!(*link)->leaving)
+                continue;
+            owner& writer = *(*link)->writer;
+            replace_by_copy(link);
+            done(writer);
+        }
+    }
+    /// Drops everything, and calls done(writer) for each that was referred to.
+    template <class Done>
+    void clear(Done done) noexcept
+    {
+        while (head_) {
+            owner* const writer = head_->writer;
+            pop();
+            if (writer)
+                done(*writer);
+        }
+        size_ = 0;
+    }
+
+private:
+    struct segment
+    {
+        segment* next = nullptr;
+        std::byte* begin = nullptr;
+        std::byte* end = nullptr;
+        std::byte* limit = nullptr; // of its own memory; `end` where it refers to somebody else's
+        ws::shared_message::representation* message = nullptr;
+        owner* writer = nullptr;
+        bool leaving = false;
+        std::size_t allocated = sizeof(segment);
+
+        [[nodiscard]] std::size_t left() const noexcept { return static_cast<std::size_t>(end - begin); }
+        [[nodiscard]] std::byte* memory() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
+    };
+
+    static segment* make(std::size_t room);
+    static void destroy(segment* s) noexcept;
+    void push(segment* s) noexcept;
+    void pop() noexcept;
+    void replace_by_copy(segment** link);
+
+    segment* head_ = nullptr;
+    segment* tail_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+} // namespace wring::detail

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: BSL-1.0
+// Sending: frames into the queue, and the queue out, once a turn.
+#include "ws/connection_core.hpp"
+
+#include "ws/random.hpp"
+
+#include <algorithm>
+#include <new>
+
+namespace wring::detail {
+
+namespace {
+constexpr std::size_t large_payload = 16 * 1024; // from here a server's payload is sent from where it lies
+
+struct posted_message final : queued_write
+{
+    explicit posted_message(ws::shared_message const& m) noexcept : message(m) { is_posted = true; }
+    ws::shared_message message;
+};
+
+void destroy(posted_message* p) noexcept
+{
+    p->~posted_message();
+    frame_deallocate(p, sizeof(posted_message));
+}
+} // namespace
+
+bool connection_core::start(writing& op, std::coroutine_handle<> h, context const& env) noexcept
+{
+    if (phase_ != phase::open) {
+        op.error_ = end_ ? end_ : make_error_code(ws::errc::closed);
+        return false;
+    }
+    bool const goes_on = op.frame_.op == ws::opcode::continuation;
+    if (goes_on && !session_.sending_message()) {
+        op.error_ = ws::errc::no_message;
+        return false;
+    }
+    if (!may_queue(op.frame_.op) || (waiting_head_ && !goes_on)) {
+        wait_for_turn(op);
+    } else {
+        try {
+            queue_write(op);
+        } catch (std::bad_alloc const&) {
+            fail_with_no_memory();
+            op.error_ = end_;
+            return false;
+        }
+        if (!queue_.refers_to(op))
+            return false;
+        flush(); // most often all of it goes out, and nobody waits
+        if (phase_ == phase::dead && !sending_)
+            op.error_ = end_;
+        if (!queue_.refers_to(op))
+            return false;
+    }
+    op.suspend(h, env, &writing::cancel);
+    return true;
+}
+
+// Whether a frame may join the queue now: there is room, and no other message is half-way.
+bool connection_core::may_queue(ws::opcode op) const noexcept
+{
+    bool const room = settings_.send_limit == 0 || queue_.size() < settings_.send_limit;
+    return room && (op == ws::opcode::continuation) == session_.sending_message();
+}
+
+// A frame that goes on with the open message comes before messages that wait for its end.
+void connection_core::wait_for_turn(writing& op) noexcept
+{
+    queued_write** link = &waiting_head_;
+    auto goes_on = [](queued_write& w) {
+        return !w.is_posted && static_cast<writing&>(w).frame_.op == ws::opcode::continuation;
+    };
+    while (*link && (op.frame_.op != ws::opcode::continuation || goes_on(**link)))
+        link = &(*link)->next_write;
+    op.next_write = *link;
+    *link = &op;
+    if (!op.next_write)
+        waiting_tail_ = &op;
+}
+
+// Queues a writer's frame: a copy, or a reference that the queue drops when the bytes are sent.
+void connection_core::queue_write(writing& op)
+{
+    auto opcode = static_cast<proto::opcode>(op.frame_.op);
+    auto const payload = op.frame_.payload;
+    (void)session_.start_frame(opcode, op.frame_.fin); // may_queue() has checked
+    want_turn_end();
+    if (payload.size() < large_payload || session_.self() == proto::role::client)
+        return queue_frame(opcode, op.frame_.fin, payload);
+    queue_header(opcode, op.frame_.fin, payload.size(), {}, 0);
+    queue_.add(payload, op);
+}
+
+std::byte* connection_core::queue_header(proto::opcode op, bool fin, std::size_t length, proto::mask_key key,
+                                         std::size_t room)
+{
+    std::array<std::byte, proto::max_header_size> header;
+    std::size_t const n = session_.encode_header(op, fin, false, length, key, header);
+    std::byte* const at = queue_.extend(n + room);
+    std::memcpy(at, header.data(), n);
+    return at + n;
+}
+
+void connection_core::queue_frame(proto::opcode op, bool fin, std::span<std::byte const> payload)
+{
+    bool const masked = session_.self() == proto::role::client;
+    auto const key = masked ? fresh_mask() : proto::mask_key{};
+    std::byte* const at = queue_header(op, fin, payload.size(), key, payload.size());
+    if (payload.empty())
+        return;
+    if (masked)
+        proto::mask_copy(at, payload, key);
+    else
+        std::memcpy(at, payload.data(), payload.size());
+}
+
+void connection_core::queue_control(proto::opcode op, std::span<std::byte const> payload)
+{
+    if (session_.start_frame(op, true) == proto::errc::ok)
+        queue_frame(op, true, payload);
+    want_turn_end();
+}
+
+void connection_core::queue_shared(ws::shared_message::representation& message)
+{
+    auto opcode = message.op;
+    (void)session_.start_frame(opcode, true);
+    // A client must mask each copy with its own key; small ones are cheaper copied than referred to.
+    if (session_.self() == proto::role::client || message.payload_size < 128)
+        queue_frame(opcode, true, message.payload());
+    else
+        queue_.add(message);
+    want_turn_end();
+}
+
+ws::posted connection_core::post(ws::shared_message const& m) noexcept
+{
+    if (phase_ != phase::open || m.empty())
+        return ws::posted::closed;
+    auto& message = *m.rep();
+    std::size_t const before = queue_.size() + posted_;
+    if (settings_.send_limit != 0 && before > 0 && before + message.frame().size() > settings_.send_limit)
+        return ws::posted::full;
+    try {
+        if (!waiting_head_ && !session_.sending_message()) {
+            queue_shared(message);
+            return ws::posted::queued;
+        }
+        auto* waiting = new (frame_allocate(sizeof(posted_message))) posted_message(m);
+        (waiting_tail_ ? waiting_tail_->next_write : waiting_head_) = waiting;
+        waiting_tail_ = waiting;
+        posted_ += message.frame().size();
+        return ws::posted::queued;
+    } catch (std::bad_alloc const&) {
+        return ws::posted::full;
+    }
+}
+
+void connection_core::queue_pending_pong() noexcept
+{
+    if (!has_pong_ || pong_queued_ || phase_ == phase::dead)
+        return;
+    has_pong_ = false;
+    pong_queued_ = true; // until the queue has run empty: one at a time, however fast pings come
+    try {
+        queue_control(proto::opcode::pong, {pong_, pong_size_});
+    } catch (std::bad_alloc const&) {
+        return fail_with_no_memory();
+    }
+    frame_deallocate(std::exchange(pong_, nullptr), proto::max_control_payload);
+}
+
+// Those whose turn has come join the queue.
+void connection_core::queue_waiting() noexcept
+{
+    while (queued_write* first = waiting_head_) {
+        auto* writer = first->is_posted ? nullptr : static_cast<writing*>(first);
+        ws::opcode const op = writer ? writer->frame_.op : ws::opcode::binary;
+        if (phase_ != phase::open || !may_queue(op))
+            return;
+        waiting_head_ = first->next_write;
+        if (!waiting_head_)
+            waiting_tail_ = nullptr;
+        try {
+            if (!writer) {
+                auto* posted = static_cast<posted_message*>(first);
+                posted_ -= posted->message.rep()->frame().size();
+                queue_shared(*posted->message.rep());
+                destroy(posted);
+            } else {
+                queue_write(*writer);
+                if (!queue_.refers_to(*writer))
+                    writer->wake();
+            }
+        } catch (std::bad_alloc const&) {
+            fail_with_no_memory();
+            if (writer) {
+                writer->error_ = end_;
+                writer->wake();
+            }
+            return;
+        }
+    }
+}
+
+void connection_core::cancel(writing& op) noexcept
+{
+    queued_write* previous = nullptr;
+    for (queued_write* it = waiting_head_; it; previous = it, it = it->next_write) {
+        if (it != static_cast<queued_write*>(&op))
+            continue;
+        (previous ? previous->next_write : waiting_head_) = op.next_write;
+        if (waiting_tail_ == it)
+            waiting_tail_ = previous;
+        op.error_ = errc::canceled;
+        op.wake();
+        queue_waiting();
+        return;
+    }
+    if (!queue_.leave(op))
+        return; // complete already
+    if (sending_)
+        transport_->cancel_send(); // the system may be reading the bytes: on_sent() goes on
+    else
+        take_over_leaving();
+}
+
+// Copies what is left of the bytes of writers that were canceled, and lets them go.
+void connection_core::take_over_leaving() noexcept
+{
+    try {
+        queue_.take_over_leaving([](writing& op) noexcept {
+            op.error_ = errc::canceled;
+            op.wake();
+        });
+    } catch (std::bad_alloc const&) {
+        fail_with_no_memory();
+    }
+}
+
+void connection_core::flush() noexcept
+{
+    queue_pending_pong();
+    while (!sending_ && !queue_.empty() && phase_ != phase::dead) {
+        std::array<iovec, 64> buffers;
+        std::span<iovec const> const out(buffers.data(), queue_.gather(buffers));
+        ssize_t sent = -EAGAIN;
+        if (!loop_.batching())
+            sent = transport_->try_send(out);
+        if (sent == -EAGAIN) {
+            sending_ = true;
+            transport_->start_send(out);
+            return;
+        }
+        if (sent < 0)
+            return send_failed(static_cast<int>(-sent));
+        consume(static_cast<std::size_t>(sent));
+    }
+    if (queue_.empty() && phase_ == phase::draining && !std::exchange(shut_down_, true))
+        transport_->shutdown_send();
+}
+
+void connection_core::consume(std::size_t n) noexcept
+{
+    queue_.consume(n, [](writing& op) noexcept {
+        if (op.waiting())
+            op.wake();
+    });
+    if (queue_.empty())
+        pong_queued_ = false;
+    queue_waiting();
+}
+
+void connection_core::on_sent(ssize_t result) noexcept
+{
+    sending_ = false;
+    if (result > 0)
+        consume(static_cast<std::size_t>(result));
+    if (phase_ == phase::dead)
+        return let_go();
+    take_over_leaving();
+    if (result < 0 && result != -EAGAIN && result != -ECANCELED)
+        return send_failed(static_cast<int>(-result));
+    want_turn_end();
+}
+
+// What the peer has said before it went, a close frame perhaps, is worth more than the error.
+void connection_core::send_failed(int error) noexcept
+{
+    parse_ahead();
+    if (phase_ != phase::dead)
+        lose(phase_ == phase::draining ? std::error_code() : system_error(error), false);
+}
+
+// Nothing more is queued: those who wait hear why.
+void connection_core::fail_writers() noexcept
+{
+    while (queued_write* first = waiting_head_) {
+        waiting_head_ = first->next_write;
+        if (first->is_posted) {
+            destroy(static_cast<posted_message*>(first));
+            continue;
+        }
+        auto* writer = static_cast<writing*>(first);
+        writer->error_ = end_ ? end_ : make_error_code(ws::errc::closed);
+        writer->wake();
+    }
+    waiting_tail_ = nullptr;
+    posted_ = 0;
+}
+
+} // namespace wring::detail
