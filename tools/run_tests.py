@@ -134,6 +134,8 @@ def build(variant, targets):
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           errors="replace")
     output = re.sub(r"^(ninja: no work to do\.|Cleaning\.\.\. \d+ files\.)$", "", done.stdout, flags=re.M).strip()
+    if done.returncode == 0:
+        output = re.sub(r"\A.*^Found ninja-[^\n]*\n?", "", output, flags=re.S | re.M).strip()    # what Meson says when it configures anew
     if output:
         # The diagnostics without the command lines, and not every repetition of what one header causes.
         lines = [line for line, above in zip(output.splitlines(), [""] + output.splitlines()) if not above.startswith("FAILED: ")]
