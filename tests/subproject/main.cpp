@@ -2,6 +2,7 @@
 #include <wring/wring.hpp>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,7 +34,7 @@ task<> echo_once()
     scope children;
     children.spawn(serve_one(server));
 
-    const std::string url = "ws://" + to_string(server.local()) + "/";
+    const std::string url = "ws://" + server.local().to_string() + "/";
     auto ws = (co_await connect(url)).value();
     (co_await ws.write("hello from the parent")).value();
     auto reply = (co_await ws.read()).value();
