@@ -285,6 +285,21 @@ TEST_CASE("a response head is taken apart", "[proto][http]")
     CHECK(r.reason.empty());
 }
 
+TEST_CASE("what follows a head is no part of its fields", "[proto][http]")
+{
+    std::string const tail = "Evil: yes\r\nEvil: yes\r\n\r\n";
+    std::string const request = "\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n" + tail;
+    head_scanner scanner{kind::request};
+    CHECK(scanner.feed(request).complete);
+    CHECK(scanner.request(request).fields.count("Host") == 1);
+    CHECK(scanner.request(request).fields.count("Evil") == 0);
+    std::string const response = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\n\r\n" + tail;
+    scanner = head_scanner{kind::response};
+    CHECK(scanner.feed(response).complete);
+    CHECK(scanner.response(response).fields.count("Upgrade") == 1);
+    CHECK(scanner.response(response).fields.count("Evil") == 0);
+}
+
 TEST_CASE("a status line has a version, three digits and a reason", "[proto][http]")
 {
     CHECK(response_error("HTTP/1.1  101 x\r\n\r\n") == errc::status_line);
@@ -374,6 +389,7 @@ TEST_CASE("cookies and query are split into pairs", "[proto][http]")
 TEST_CASE("field values and names compare and trim as HTTP wants it", "[proto][http]")
 {
     CHECK(equal_ignoring_case("WebSocket", "websocket"));
+    CHECK(equal_ignoring_case("AZaz09-@[`{", "azAZ09-@[`{"));
     CHECK_FALSE(equal_ignoring_case("WebSocket", "websockets"));
     CHECK_FALSE(equal_ignoring_case("\xC3\x84", "\xC3\xA4")); // letters outside ASCII have no case here
     CHECK_FALSE(equal_ignoring_case("[", "{"));

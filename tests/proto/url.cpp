@@ -85,8 +85,8 @@ TEST_CASE("IPv6 addresses stand in brackets", "[proto][url]")
 
 TEST_CASE("IPv6 addresses have one of the forms of RFC 4291", "[proto][url]")
 {
-    for (auto const* good : {"::", "::1", "1::", "1:2:3:4:5:6:7:8", "1::8", "::ffff:192.0.2.1", "1:2:3:4:5:6:192.0.2.1",
-                             "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "FE80::abCD"}) {
+    for (auto const* good : {"::", "::1", "1::", "1:2:3:4:5:6:7:8", "1::8", "::ffff:192.0.2.1", "::9.99.200.255",
+                             "1:2:3:4:5:6:192.0.2.1", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "FE80::abCD"}) {
         INFO(good);
         CHECK(valid_ipv6(good));
     }
@@ -103,6 +103,8 @@ TEST_CASE("IPv6 addresses have one of the forms of RFC 4291", "[proto][url]")
                             "g::",
                             "::1.2.3",
                             "::1.2.3.256",
+                            "::1.1.1.256",
+                            "::256.1.1.1",
                             "::1.2.3.04",
                             "1.2.3.4",
                             "::1.2.3.4:5",
