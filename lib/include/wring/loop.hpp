@@ -163,6 +163,7 @@ class offload_base : suspension
 {
 public:
     offload_base() = default;
+    offload_base(offload_base&&) = default; ///< before it is awaited, into timeout() and the like
     virtual ~offload_base() = default;
 
 protected:

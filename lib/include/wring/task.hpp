@@ -322,7 +322,7 @@ class suspension : public ready_node, private stop_callback
 {
 public:
     suspension() = default;
-    suspension(suspension&& other) noexcept : ready_node(), stop_callback()
+    suspension([[maybe_unused]] suspension&& other) noexcept : ready_node(), stop_callback()
     {
         assert(!other.waiting_ && "an operation moves only before it is awaited");
     }

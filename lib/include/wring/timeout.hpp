@@ -15,7 +15,7 @@ namespace detail {
 struct timer_node
 {
     timer_node() = default;
-    timer_node(timer_node&& other) noexcept { assert(!other.armed()); }
+    timer_node([[maybe_unused]] timer_node&& other) noexcept { assert(!other.armed()); }
     ~timer_node() { assert(!armed()); }
 
     timer_node* next = nullptr;

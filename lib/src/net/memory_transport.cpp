@@ -76,12 +76,10 @@ public:
         abandoned_ = true;
         inbound_.clear();
         if (peer_) {
-            // As with TCP: what was sent is still delivered before an end, a reset drops it.
+            // As with sockets: what was sent is still delivered, and bytes that nobody took make the end a reset.
             bool const lost = reset || !staged_.empty();
             peer_->peer_ = nullptr;
             peer_->reset_ = lost;
-            if (lost)
-                peer_->staged_.clear();
             if (!sent_end_ || lost)
                 peer_->stage_end(lost ? ECONNRESET : 0);
             peer_->schedule(); // a send that waits for room there must end

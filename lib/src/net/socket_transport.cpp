@@ -39,7 +39,11 @@ public:
                 n = ::sendmsg(io_->fd(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
             }
         } while (n < 0 && errno == EINTR);
-        return n < 0 ? -errno : n;
+        if (n >= 0)
+            return n;
+        int const error = errno;
+        note(error);
+        return -error;
     }
 
     void start_send(std::span<iovec const> buffers) noexcept override { io_->send(send_, buffers); }
@@ -52,12 +56,11 @@ public:
         abandoned_ = true;
         inbound_.clear();
         if (io_->fd() >= 0) {
-            if (reset) {
-                linger const now{1, 0};
-                ::setsockopt(io_->fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
-            }
-            // Ends what is in flight where a cancel may miss it. A reset comes with the close.
-            if (!quiet())
+            // Either also ends what is in flight, which a cancel may miss. Disconnecting resets at once; after a
+            // shutdown the peer would see a clean end before the reset.
+            sockaddr const nowhere{AF_UNSPEC, {}};
+            bool const was_reset = reset && ::connect(io_->fd(), &nowhere, sizeof nowhere) == 0;
+            if (!was_reset && !quiet())
                 ::shutdown(io_->fd(), SHUT_RDWR);
         }
         io_->cancel(receive_);
@@ -113,15 +116,25 @@ private:
                 user_->on_readable(); // somebody may wait until all is quiet
             return;
         }
-        end(-c.result);
+        end(c.result == 0 ? broken_ : -c.result);
     }
 
     void sent(engine::completion const& c) noexcept
     {
         if (abandoned_)
             return delete_if_done();
+        if (c.result < 0)
+            note(-c.result);
         if (user_)
             user_->on_sent(c.result);
+    }
+
+    /// The system tells of a reset once. Where a send was told, the receive sees an end, which must not pass for a
+    /// clean one. EPIPE says nothing of the other direction.
+    void note(int error) noexcept
+    {
+        if (error != EAGAIN && error != ECANCELED && error != EPIPE && error != ENOBUFS && error != ENOMEM)
+            broken_ = error;
     }
 
     void delete_if_done() noexcept
@@ -133,6 +146,7 @@ private:
     std::unique_ptr<engine::descriptor> io_;
     receive_operation receive_;
     send_operation send_;
+    int broken_ = 0;
     bool wanted_ = false;
     bool abandoned_ = false;
 };

@@ -375,10 +375,10 @@ task<result<int>> stream::release()
     auto& core = *core_;
     if (!core.get())
         co_return errc::closed;
+    if (!core.idle() || core.get()->inbound().size() > 0)
+        co_return errc::busy;
     if (core.get()->fd() < 0)
         co_return std::make_error_code(std::errc::operation_not_supported);
-    if (!core.idle())
-        co_return errc::busy;
     core.get()->pause_receiving();
     co_await detail::stream_core::quiet_operation(core);
     if (!core.get())
