@@ -46,6 +46,7 @@ event session::fail(errc e, std::span<std::byte>& input) noexcept
 {
     error_ = e;
     in_frame_ = false;
+    remaining_ = 0;
     input = input.last(0);
     event v;
     v.what = event::kind::violation;
