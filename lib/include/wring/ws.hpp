@@ -147,17 +147,17 @@ struct status
 struct upgrade_options
 {
     /// Names in the order of the server's preference, separated by commas; the first that the client offers is chosen.
-    std::string_view subprotocols;
+    std::string_view subprotocols = {};
     /// Which pages may connect (the Origin field, which browsers send): empty for the same origin as Host only, a list
     /// of origins separated by commas (`https://example.org,https://example.com:8443`), or `*` for any.
     /// A request without Origin, from a program, is always let through.
-    std::string_view origins;
+    std::string_view origins = {};
     /// Fields added to the 101 response. Names and values are checked; a bad one gives an error before anything is sent.
-    std::span<header const> headers;
+    std::span<header const> headers = {};
     /// Decides on the request before the 101 (see request.hpp). May suspend; canceled where the peer leaves meanwhile.
-    request_hook authorize;
+    request_hook authorize = {};
     /// Answers requests that are no upgrade, on the same port; without it they get 426 (Upgrade Required).
-    request_hook page;
+    request_hook page = {};
     std::uint32_t max_head = 16 * 1024;  ///< bytes of the request's head; more gets 431
     std::uint32_t max_target = 8 * 1024; ///< bytes of its target; more gets 414
     std::uint32_t max_fields = 100;      ///< lines of its head; more gets 431
@@ -179,11 +179,11 @@ struct upgrade_options
 struct connect_options
 {
     /// Offered to the server, in order of preference, separated by commas.
-    std::string_view subprotocols;
+    std::string_view subprotocols = {};
     /// The Origin field; empty for none.
-    std::string_view origin;
+    std::string_view origin = {};
     /// Fields added to the request. Names and values are checked.
-    std::span<header const> headers;
+    std::span<header const> headers = {};
     std::uint32_t max_head = 16 * 1024;
     std::uint32_t max_fields = 100;
 
@@ -253,7 +253,8 @@ public:
     [[nodiscard]] ping_operation ping() noexcept;
 
     /// Closes: what is queued is sent, then the close frame, and the peer's is awaited for close_timeout at most.
-    /// Completes without an error after a clean close. Data that still comes is dropped. `reason` is UTF-8 of at most 123
+    /// Completes without an error after a clean close. Data that still comes before the peer's close frame is given to a
+    /// coroutine that waits for it, else dropped. `reason` is UTF-8 of at most 123
     /// bytes (longer ones are cut at a character). A cancel ends the wait; the close goes on by itself.
     [[nodiscard]] close_operation close(close_code code = close_code::normal, std::string_view reason = {}) noexcept;
 

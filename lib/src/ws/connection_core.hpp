@@ -112,7 +112,7 @@ private:
     void settle_reader() noexcept;
     void cancel(reading& op) noexcept;
     [[nodiscard]] bool next_piece(piece& out);
-    [[nodiscard]] bool pull(piece& out);
+    [[nodiscard]] bool pull(piece& out, bool wanted);
     void put_back(piece&& p);
     void parse_ahead() noexcept;
     void drop_unread() noexcept;

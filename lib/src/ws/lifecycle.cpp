@@ -206,7 +206,6 @@ void connection_core::begin_close(ws::close_code code, std::string_view reason) 
         return;
     phase_ = phase::closing;
     fail_writers();
-    drop_unread();
     if (std::exchange(paused_, false))
         transport_->resume_receiving();
     has_pong_ = false;

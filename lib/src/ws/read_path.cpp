@@ -151,11 +151,11 @@ bool connection_core::next_piece(piece& out)
         }
         return true;
     }
-    return pull(out);
+    return pull(out, true);
 }
 
 // Takes the next piece of data out of the received bytes, and handles the control frames before it.
-bool connection_core::pull(piece& out)
+bool connection_core::pull(piece& out, bool wanted)
 {
     while (phase_ == phase::open || phase_ == phase::closing) {
         auto& inbound = transport_->inbound();
@@ -198,8 +198,8 @@ bool connection_core::pull(piece& out)
                  static_cast<ws::close_code>(proto::close_code_for(e.error)), proto::message(e.error));
             return false;
         case proto::event::kind::data:
-            if (phase_ == phase::closing)
-                continue; // nobody wants it any more
+            if (!wanted)
+                continue;
             out.block = std::move(keep);
             out.payload = e.payload;
             out.op = static_cast<ws::opcode>(e.op);
@@ -223,15 +223,16 @@ void connection_core::put_back(piece&& p)
     unread_ += kept->payload.size() + sizeof(piece);
 }
 
-// Looks at what nobody has read, so that control frames behind it are answered, up to the limit.
+// Looks at what nobody has read, so that control frames behind it are answered, up to the limit. Once this side has
+// closed, data that nobody waits for is dropped.
 void connection_core::parse_ahead() noexcept
 {
     if (phase_ != phase::open && phase_ != phase::closing)
         return;
     try {
-        while (unread_ < settings_.read_limit || settings_.read_limit == 0) {
+        while (unread_ < settings_.read_limit || settings_.read_limit == 0 || phase_ == phase::closing) {
             piece p;
-            if (!pull(p))
+            if (!pull(p, phase_ == phase::open))
                 return;
             auto* kept = new (frame_allocate(sizeof(piece))) piece(std::move(p));
             (pieces_tail_ ? pieces_tail_->next : pieces_head_) = kept;

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSL-1.0
+// A WebSocket echo server: what comes in goes out again, on any path. GET / shows a page that tries it.
+#include "echo_page.hpp"
+#include "options.hpp"
+
+using namespace wring;
+
+// [page]
+task<response> page(request const& r)
+{
+    if (r.path() != "/")
+        co_return response::refuse(404, "there is a page at /, and WebSocket everywhere\n");
+    co_return response::html(echo_page);
+}
+// [/page]
+
+// [session]
+// One coroutine per connection; it owns the socket.
+task<> session(stream peer)
+{
+    auto ws = co_await upgrade(std::move(peer), {.origins = "*", .page = page});
+    if (!ws)
+        co_return; // no WebSocket: the request has been answered
+    while (auto frame = co_await ws->read_frame())
+        if (!co_await ws->write_frame(*frame))
+            break;
+}
+// [/session]
+
+// [serve]
+task<> accept_sessions(scope& sessions, std::string where)
+{
+    auto server = listen_on(where, "ws://");
+    while (auto peer = co_await server.accept()) // until run() asks for stop
+        sessions.spawn(session(std::move(*peer)));
+}
+
+task<> serve(server_options const& options)
+{
+    scope sessions; // join() returns when every child has ended
+    for (auto const& where : options.bind)
+        sessions.spawn(accept_sessions(sessions, where));
+    co_await sessions.join();
+}
+// [/serve]
+
+int main(int argc, char** argv)
+{
+    auto const options = parse_server_options(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
+    return run([&] { return serve(options); }, options.run);
+}
