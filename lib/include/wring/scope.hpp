@@ -89,7 +89,8 @@ task<> with_scope(F body, A... args)
     try {
         co_await std::invoke(body, children, std::move(args)...);
     } catch (...) {
-        failure = std::current_exception();
+        // Where a child failed before, this is most likely what its cancel led to.
+        failure = children.exception_ ? children.exception_ : std::current_exception();
     }
     children.request_stop();
     env.stop = outer;
@@ -99,7 +100,7 @@ task<> with_scope(F body, A... args)
     }
     try {
         co_await children.join();
-    } catch (...) { // the body's own exception, being first, is the one that is reported
+    } catch (...) { // a later one; the first is the one that is reported
     }
     std::rethrow_exception(failure);
 }

@@ -30,7 +30,7 @@ struct timer_node
 void arm_timer(timer_node& node, clock::time_point when) noexcept;
 void disarm_timer(timer_node& node) noexcept;
 
-class sleep_operation : suspension, timer_node
+class sleep_operation : timer_node, suspension
 {
 public:
     explicit sleep_operation(clock::time_point when) noexcept : when_(when) {}
@@ -105,7 +105,7 @@ public:
     {
         fire = [](timer_node& node) noexcept {
             auto& self = static_cast<deadline&>(node);
-            self.expired_ = true;
+            self.expired_ = !self.stop_.requested(); // a cancel from outside that came before stays one
             self.stop_.request();
         };
         arm_timer(*this, when);
@@ -236,12 +236,16 @@ public:
     wait_operation wait() noexcept { return wait_operation(*this); }
 
     [[nodiscard]] promise_base const* first() const noexcept { return first_; }
+    /// The exception that came first: later ones may be what its cancel led to.
+    [[nodiscard]] std::exception_ptr const& failure() const noexcept { return failure_; }
 
 private:
     void child_done(promise_base& child) noexcept override
     {
         if (!first_)
             first_ = &child;
+        if (!failure_)
+            failure_ = child.exception;
         if (first_ends_all_ || child.exception)
             stop_.request();
         if (--running_ == 0 && waiting_)
@@ -252,6 +256,7 @@ private:
     bool first_ends_all_;
     std::size_t running_ = 0;
     promise_base* first_ = nullptr;
+    std::exception_ptr failure_;
     wait_operation* waiting_ = nullptr;
 };
 
@@ -279,10 +284,8 @@ task<std::tuple<T...>> when_all_tasks(std::index_sequence<I...>, task<T>... task
     group children(own.stop, false);
     (children.start(std::get<I>(members).handle.promise(), std::get<I>(members).handle, env), ...);
     co_await children.wait();
-    std::exception_ptr failure;
-    ((failure = failure ? failure : std::get<I>(members).handle.promise().exception), ...);
-    if (failure)
-        std::rethrow_exception(failure);
+    if (children.failure())
+        std::rethrow_exception(children.failure());
     co_return std::tuple<T...>(std::get<I>(members).handle.promise().take()...);
 }
 
@@ -315,7 +318,7 @@ auto when_all(A... ops)
 }
 
 /// Awaits `ops` concurrently until the first has ended; the others are canceled and awaited. Gives a
-/// variant whose index says which was first. What a loser still gave is dropped: race operations that are
+/// variant whose index says which was first (or rethrows its exception). What a loser still gave is dropped: race operations that are
 /// cancel-safe. A loser's exception is dropped too. A cancel cancels all.
 template <class... A>
     requires(sizeof...(A) > 0)

@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "core/core.hpp"
+
+#include "child.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include <sched.h>
+
+using namespace wring;
+using namespace wring::test;
+
+namespace {
+
+/// A flag that another thread sets through post, and a coroutine waits for.
+struct latch
+{
+    void arrive(int n = 1)
+    {
+        left -= n;
+        if (left <= 0)
+            done.set();
+    }
+    int left;
+    event done;
+};
+
+} // namespace
+
+TEST_CASE("run gives 0 when its root has ended", "[run]")
+{
+    bool ran = false;
+    CHECK(run([](bool& flag) -> task<> {
+              co_await yield();
+              flag = true;
+          }(ran)) == 0);
+    CHECK(ran);
+}
+
+TEST_CASE("an exception that leaves the root is printed and gives 1", "[run]")
+{
+    auto const standard = in_child([] {
+        return run([]() -> task<> {
+            co_await yield();
+            throw std::runtime_error("no more tea");
+        }());
+    });
+    CHECK(standard.exited_with(1));
+    CHECK(standard.says("wring: no more tea"));
+    auto const other = in_child([] {
+        return run([]() -> task<> {
+            co_await yield();
+            throw 42;
+        }());
+    });
+    CHECK(other.exited_with(1));
+    CHECK(other.says("unknown type"));
+    auto const factory = in_child([] {
+        return run([]() -> task<> { throw std::runtime_error("no task at all"); });
+    });
+    CHECK(factory.exited_with(1));
+    CHECK(factory.says("no task at all"));
+}
+
+TEST_CASE("run may be called again, and again after an exception", "[run]")
+{
+    for (int i = 0; i < 5; ++i) {
+        run_well([]() -> task<> { (void)co_await sleep_for(0ms); }());
+        auto const failed = in_child([] {
+            int const first = run([]() -> task<> {
+                co_await yield();
+                throw 1;
+            }());
+            return first * 10 + run([]() -> task<> { co_await yield(); }());
+        });
+        CHECK(failed.exited_with(10));
+    }
+}
+
+TEST_CASE("this_loop knows its engine, its number and its clock", "[loop]")
+{
+    char const* const wanted = std::getenv("WRING_ENGINE");
+    run_well([](char const* name) -> task<> {
+        loop& here = this_loop();
+        CHECK(here.index() == 0);
+        CHECK_FALSE(here.stopping());
+        CHECK(here.engine() != engine_kind::automatic);
+        if (name && *name)
+            CHECK(std::string(to_string(here.engine())) == name);
+        (void)co_await sleep_for(1ms);
+        CHECK(here.now() <= clock::now());
+        CHECK(clock::now() - here.now() < 10s);
+    }(wanted));
+}
+
+TEST_CASE("engines have names", "[loop]")
+{
+    for (auto kind : {engine_kind::automatic, engine_kind::uring, engine_kind::asio}) {
+        auto const parsed = parse_engine(to_string(kind));
+        REQUIRE(parsed);
+        CHECK(*parsed == kind);
+    }
+    for (auto text : {"", "epoll", "AUTO", "auto ", "uring,asio"})
+        CHECK(parse_engine(text).error() == std::errc::invalid_argument);
+}
+
+TEST_CASE("run's option goes before the environment", "[loop]")
+{
+    run_well(
+        []() -> task<> {
+            CHECK(this_loop().engine() == engine_kind::asio);
+            co_return;
+        }(),
+        {.engine = engine_kind::asio});
+}
+
+TEST_CASE("a word in WRING_ENGINE that means nothing is reported and ignored", "[loop]")
+{
+    auto const end = in_child([] {
+        ::setenv("WRING_ENGINE", "kqueue", 1);
+        return run([]() -> task<> { co_await yield(); }());
+    });
+    CHECK(end.exited_with(0));
+    CHECK(end.says("WRING_ENGINE=kqueue is not one of auto, uring, asio"));
+}
+
+TEST_CASE("without a loop, what needs one aborts with a message", "[loop][death]")
+{
+    auto const end = in_child([] {
+        (void)this_loop();
+        return 0;
+    });
+    CHECK(end.aborted());
+    CHECK(end.says("this needs a running loop"));
+}
+
+TEST_CASE("request_stop cancels the root and all below", "[loop]")
+{
+    run_well([]() -> task<> {
+        int canceled = 0;
+        scope all;
+        all.spawn(until_canceled(canceled));
+        this_loop().post([&here = this_loop()] { here.request_stop(); });
+        co_await all.join();
+        CHECK(canceled == 1);
+        CHECK(this_loop().stopping());
+    }());
+}
+
+TEST_CASE("post from its own thread runs in a later turn, in order", "[post]")
+{
+    run_well([]() -> task<> {
+        std::vector<int> order;
+        event done;
+        for (int i = 0; i < 100; ++i)
+            this_loop().post([i, &order] { order.push_back(i); });
+        this_loop().post([&done] { done.set(); });
+        CHECK(order.empty());
+        auto const r = co_await done.wait();
+        CHECK(r);
+        REQUIRE(order.size() == 100);
+        for (int i = 0; i < 100; ++i)
+            CHECK(order[static_cast<std::size_t>(i)] == i);
+    }());
+}
+
+TEST_CASE("post from many threads loses nothing and keeps each thread's order", "[post]")
+{
+    run_well([]() -> task<> {
+        constexpr int threads = 8, each = 2000;
+        std::vector<std::vector<int>> got(threads);
+        latch all{threads * each, {}};
+        loop& here = this_loop();
+        std::vector<std::thread> posters;
+        for (int t = 0; t < threads; ++t)
+            posters.emplace_back([t, &here, &got, &all] {
+                for (int i = 0; i < each; ++i)
+                    here.post([t, i, &got, &all] {
+                        got[static_cast<std::size_t>(t)].push_back(i);
+                        all.arrive();
+                    });
+            });
+        auto const r = co_await all.done.wait();
+        CHECK(r);
+        for (auto& thread : posters)
+            thread.join();
+        for (auto const& part : got) {
+            REQUIRE(part.size() == each);
+            CHECK(std::is_sorted(part.begin(), part.end()));
+        }
+    }());
+}
+
+TEST_CASE("a post wakes a loop that waits: a thousand times one at a time", "[post]")
+{
+    // Each post is made when the loop has nothing else to do; a lost wakeup hangs here.
+    run_well([]() -> task<> {
+        loop& here = this_loop();
+        std::atomic<int> turn{0};
+        std::atomic<bool> end{false};
+        latch all{1000, {}};
+        std::thread poster([&] {
+            for (int i = 0; i < 1000; ++i) {
+                for (int now = turn; now != i; now = turn)
+                    turn.wait(now);
+                here.post([&] {
+                    all.arrive();
+                    ++turn;
+                    turn.notify_all();
+                });
+            }
+            end = true;
+        });
+        auto const r = co_await all.done.wait();
+        CHECK(r);
+        poster.join();
+        CHECK(end);
+    }());
+}
+
+TEST_CASE("a loop may end as soon as it has run the last post", "[post]")
+{
+    for (int i = 0; i < 500; ++i) {
+        std::atomic<loop*> target{nullptr};
+        std::thread poster([&] {
+            target.wait(nullptr);
+            bool* flag = nullptr;
+            loop& there = *target.load();
+            there.post([&there, flag] {
+                (void)flag;
+                there.request_stop();
+            });
+        });
+        run_well([](std::atomic<loop*>& published) -> task<> {
+            published = &this_loop();
+            published.notify_all();
+            bool stopped = false;
+            while (!stopped) { // never parked
+                co_await yield();
+                stopped = co_await stop_requested();
+            }
+        }(target));
+        poster.join();
+    }
+}
+
+TEST_CASE("what was posted and not run is destroyed with the loop", "[post]")
+{
+    auto const alive = std::make_shared<int>(1);
+    bool ran = false;
+    run_well([](std::shared_ptr<int> const& held, bool& flag) -> task<> {
+        this_loop().post([copy = held, &flag] { flag = true; });
+        co_return;
+    }(alive, ran));
+    CHECK(alive.use_count() == 1);
+}
+
+TEST_CASE("an exception that leaves a posted function ends the process", "[post][death]")
+{
+    auto const end = in_child([] {
+        return run([]() -> task<> {
+            this_loop().post([] { throw std::runtime_error("posted"); });
+            (void)co_await sleep_for(1h);
+        }());
+    });
+    CHECK(end.aborted());
+}
+
+TEST_CASE("several loops: a thread, a number and a root each", "[threads]")
+{
+    std::mutex mutex;
+    std::set<unsigned> numbers;
+    std::set<std::thread::id> threads;
+    auto note = [&] {
+        std::lock_guard lock(mutex);
+        numbers.insert(this_loop().index());
+        threads.insert(std::this_thread::get_id());
+    };
+    struct root
+    {
+        static task<> run(decltype(note)& f)
+        {
+            f();
+            (void)co_await sleep_for(1ms);
+            f();
+        }
+    };
+    CHECK(run([&note] { return root::run(note); }, {.threads = 4}) == 0);
+    CHECK(numbers == std::set<unsigned>{0, 1, 2, 3});
+    CHECK(threads.size() == 4);
+}
+
+TEST_CASE("one loop that ends leaves the others running", "[threads]")
+{
+    std::atomic<int> ended{0};
+    struct root
+    {
+        static task<> run(std::atomic<int>& count)
+        {
+            if (this_loop().index() > 0) {
+                ++count;
+                co_return;
+            }
+            while (count < 2)
+                (void)co_await sleep_for(1ms);
+            bool const stopped = co_await stop_requested();
+            if (!stopped)
+                ++count;
+        }
+    };
+    CHECK(run([&ended] { return root::run(ended); }, {.threads = 3}) == 0);
+    CHECK(ended == 3);
+}
+
+TEST_CASE("an exception on one loop stops all and gives 1", "[threads]")
+{
+    auto const end = in_child([] {
+        std::atomic<int> canceled{0};
+        struct root
+        {
+            static task<> run(std::atomic<int>& count)
+            {
+                if (this_loop().index() == 2)
+                    throw std::runtime_error("loop two");
+                auto const r = co_await sleep_for(1h);
+                if (r.error() == errc::canceled)
+                    ++count;
+            }
+        };
+        int const status = run([&canceled] { return root::run(canceled); }, {.threads = 4});
+        return status == 1 && canceled == 3 ? 33 : 0;
+    });
+    CHECK(end.exited_with(33));
+    CHECK(end.says("loop two"));
+}
+
+TEST_CASE("loops post to each other", "[threads][post]")
+{
+    struct shared
+    {
+        std::mutex mutex;
+        std::vector<loop*> loops;
+        std::atomic<int> received{0};
+    };
+    struct root
+    {
+        static task<> run(shared& s)
+        {
+            {
+                std::lock_guard lock(s.mutex);
+                s.loops.push_back(&this_loop());
+            }
+            bool all = false;
+            while (!all) {
+                (void)co_await sleep_for(1ms);
+                std::lock_guard lock(s.mutex);
+                all = s.loops.size() == 3;
+            }
+            for (int i = 0; i < 100; ++i)
+                for (loop* other : s.loops)
+                    other->post([&s] { ++s.received; });
+            while (s.received < 900) // nobody leaves before all have got theirs
+                (void)co_await sleep_for(1ms);
+        }
+    };
+    shared s;
+    CHECK(run([&s] { return root::run(s); }, {.threads = 3}) == 0);
+    CHECK(s.received == 900);
+}
+
+TEST_CASE("pinned loops run on a processor each, and the caller gets its own set back", "[threads]")
+{
+    cpu_set_t before;
+    REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
+    std::atomic<int> pinned{0};
+    struct root
+    {
+        static task<> run(std::atomic<int>& count)
+        {
+            cpu_set_t now;
+            if (::sched_getaffinity(0, sizeof now, &now) == 0 && CPU_COUNT(&now) == 1)
+                ++count;
+            co_return;
+        }
+    };
+    CHECK(run([&pinned] { return root::run(pinned); }, {.threads = 2, .pin = true}) == 0);
+    CHECK(pinned == 2);
+    cpu_set_t after;
+    REQUIRE(::sched_getaffinity(0, sizeof after, &after) == 0);
+    CHECK(CPU_EQUAL(&before, &after));
+    ::sched_setaffinity(0, sizeof before, &before);
+}
+
+TEST_CASE("threads = 0 is one per processor", "[threads]")
+{
+    std::atomic<unsigned> loops{0};
+    struct root
+    {
+        static task<> run(std::atomic<unsigned>& count)
+        {
+            ++count;
+            co_return;
+        }
+    };
+    CHECK(run([&loops] { return root::run(loops); }, {.threads = 0}) == 0);
+    CHECK(loops == std::max(1U, std::thread::hardware_concurrency()));
+}
+
+TEST_CASE("more ready coroutines than a turn resumes still all run", "[loop]")
+{
+    struct part
+    {
+        static task<> work(int& count)
+        {
+            for (int i = 0; i < 3; ++i)
+                co_await yield();
+            ++count;
+        }
+    };
+    run_well([]() -> task<> {
+        int count = 0;
+        scope all;
+        for (int i = 0; i < 20'000; ++i)
+            all.spawn(part::work(count));
+        co_await all.join();
+        CHECK(count == 20'000);
+    }());
+}
+
+TEST_CASE("a coroutine that never rests does not starve timers", "[loop]")
+{
+    struct part
+    {
+        static task<> spin(bool& stop)
+        {
+            while (!stop)
+                co_await yield();
+        }
+    };
+    run_well([]() -> task<> {
+        bool stop = false;
+        scope all;
+        all.spawn(part::spin(stop));
+        auto const r = co_await sleep_for(5ms);
+        CHECK(r);
+        stop = true;
+        co_await all.join();
+    }());
+}
