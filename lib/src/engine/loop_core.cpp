@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fmt/format.h>
+#include <thread>
 
 namespace wring {
 
@@ -81,6 +82,8 @@ loop_core::~loop_core()
 {
     mailbox_->close();
     signal_hub::detach(*engine_);
+    while (posting_.load(std::memory_order_acquire) > 0) // what it posted may have run before its post() was over
+        std::this_thread::yield();
     posted_call* call = posted_.exchange(nullptr);
     while (call)
         delete std::exchange(call, call->next);
@@ -143,7 +146,7 @@ void loop_core::turn(bool may_wait)
         signal_hub::deliver(*this, signals_seen_);
 }
 
-void loop_core::run_posted()
+void loop_core::run_posted() noexcept
 {
     posted_call* stack = posted_.load(std::memory_order_relaxed) ? posted_.exchange(nullptr) : nullptr;
     posted_call* calls = nullptr; // in the order they came
@@ -195,12 +198,14 @@ void loop_core::arm(timer_node& node, clock::time_point when) noexcept
 
 void loop_core::post(std::unique_ptr<posted_call> call) noexcept
 {
+    posting_.fetch_add(1, std::memory_order_relaxed);
     posted_call* node = call.release();
     node->next = posted_.load(std::memory_order_relaxed);
     while (!posted_.compare_exchange_weak(node->next, node, std::memory_order_seq_cst)) {
     }
     if (parked_.load(std::memory_order_seq_cst) && parked_.exchange(false))
         engine_->wake();
+    posting_.fetch_sub(1, std::memory_order_release);
 }
 
 void loop_mailbox::post(std::unique_ptr<posted_call> call) noexcept

@@ -96,7 +96,7 @@ public:
 
 private:
     void turn(bool may_wait);
-    void run_posted();
+    void run_posted() noexcept; // an exception in there ends the process
     void run_ready();
     void run_turn_ends() noexcept;
     void read_clock() noexcept;
@@ -126,6 +126,7 @@ private:
     // Written by other threads, so on a line of their own.
     alignas(64) std::atomic<posted_call*> posted_{nullptr};
     std::atomic<bool> parked_{false};
+    std::atomic<unsigned> posting_{0}; ///< calls of post() that still touch this object
 };
 
 /// Runs `work` on the thread pool and then `done` on `loop`, if it still exists.

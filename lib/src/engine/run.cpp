@@ -3,6 +3,7 @@
 #include "engine/signal_hub.hpp"
 
 #include <fmt/format.h>
+#include <optional>
 #include <sched.h>
 #include <thread>
 #include <unistd.h>
@@ -21,22 +22,37 @@ void shared_run::request_stop() noexcept
 
 namespace {
 
-void pin_to_processor(unsigned index) noexcept
+/// Binds the calling thread to the index-th of its processors while it lives.
+class pinned
 {
-    cpu_set_t allowed;
-    if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0)
-        return;
-    unsigned wanted = index % static_cast<unsigned>(CPU_COUNT(&allowed));
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-        if (!CPU_ISSET(cpu, &allowed) || wanted-- > 0)
-            continue;
-        cpu_set_t one;
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        ::sched_setaffinity(0, sizeof one, &one);
-        return;
+public:
+    explicit pinned(unsigned index) noexcept : known_(::sched_getaffinity(0, sizeof allowed_, &allowed_) == 0)
+    {
+        if (!known_)
+            return;
+        unsigned wanted = index % static_cast<unsigned>(CPU_COUNT(&allowed_));
+        for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+            if (!CPU_ISSET(cpu, &allowed_) || wanted-- > 0)
+                continue;
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            ::sched_setaffinity(0, sizeof one, &one);
+            return;
+        }
     }
-}
+    pinned(pinned const&) = delete;
+    pinned& operator=(pinned const&) = delete;
+    ~pinned()
+    {
+        if (known_)
+            ::sched_setaffinity(0, sizeof allowed_, &allowed_);
+    }
+
+private:
+    cpu_set_t allowed_;
+    bool known_;
+};
 
 void report(std::exception_ptr const& failure) noexcept
 {
@@ -54,8 +70,9 @@ bool run_loop(shared_run& shared, unsigned index, task_factory make, void* argum
 {
     std::exception_ptr failure;
     try {
+        std::optional<pinned> processor;
         if (options.pin)
-            pin_to_processor(index);
+            processor.emplace(index);
         loop_core core(options, index, &shared);
         bool stopping = false;
         {
