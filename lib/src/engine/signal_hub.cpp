@@ -99,17 +99,18 @@ void unwatch(int number) noexcept
 
 void watch_stop_signals()
 {
+    if (stop_watchers == 0)
+        stop_requests = 0;
+    ++stop_watchers; // before the handlers are there: a signal that came between would be lost
     watch(SIGINT);
     watch(SIGTERM);
-    if (stop_watchers++ == 0)
-        stop_requests = 0;
 }
 
 void unwatch_stop_signals() noexcept
 {
-    --stop_watchers;
     unwatch(SIGTERM);
     unwatch(SIGINT);
+    --stop_watchers;
 }
 
 bool pending(unsigned seen) noexcept
@@ -151,6 +152,9 @@ signals::signals(int signal_number) : signals(signal_number, 0) {}
 
 signals::signals(int first, int second) : numbers_{first, second}
 {
+    for (int number : numbers_)
+        if (number < 0 || number >= detail::signal_hub::max_signal || number == SIGKILL || number == SIGSTOP)
+            throw std::system_error(EINVAL, std::system_category(), "a signal that can't be awaited");
     for (std::size_t i = 0; i < 2; ++i) {
         if (numbers_[i] == 0)
             continue;
