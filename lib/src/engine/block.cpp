@@ -110,30 +110,31 @@ std::size_t block_queue::read(std::span<std::byte> out) noexcept
 bool block_queue::unread(std::span<std::byte const> bytes, block_pool& pool) noexcept
 {
     // From the back, so that each new first block is in its place.
-    block* first = head_;
     block* made = nullptr;
+    block* last = nullptr;
     std::size_t left = bytes.size();
     while (left > 0) {
         block* b = pool.take();
         if (!b) {
-            while (made != first) {
-                block* next = made->next;
-                release(made);
-                made = next;
-            }
+            while (made)
+                release(std::exchange(made, made->next));
             return false;
         }
         std::size_t const n = std::min<std::size_t>(left, b->capacity);
         left -= n;
         std::memcpy(b->data(), bytes.data() + left, n);
         b->end = b->data() + n;
-        b->next = made ? made : first;
+        b->next = made;
         made = b;
-        if (!tail_)
-            tail_ = b;
+        if (!last)
+            last = b;
     }
-    if (made)
+    if (made) {
+        last->next = head_;
+        if (!tail_)
+            tail_ = last;
         head_ = made;
+    }
     size_ += bytes.size();
     return true;
 }

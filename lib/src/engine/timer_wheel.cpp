@@ -82,7 +82,10 @@ void timer_wheel::cascade(unsigned level) noexcept
 void timer_wheel::advance(std::int64_t now) noexcept
 {
     auto fire_due = [this] {
-        while (timer_node* node = due_) {
+        list firing = std::exchange(due_, nullptr); // what is armed meanwhile for now or before waits for the next call
+        if (firing)
+            firing->pprev = &firing;
+        while (timer_node* node = firing) {
             disarm(*node);
             node->fire(*node);
         }
