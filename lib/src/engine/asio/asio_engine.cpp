@@ -190,16 +190,21 @@ public:
     void wait(std::chrono::nanoseconds limit) override
     {
         context_.restart();
-        if (limit.count() == 0)
-            context_.poll();
-        else if ((limit.count() < 0 ? context_.run_one() : context_.run_one_for(limit)) > 0)
-            context_.poll();
+        if (limit.count() < 0)
+            context_.run_one();
+        else if (limit.count() > 0)
+            context_.run_one_for(limit);
+        // Not poll(): sockets that are always ready would keep it, and the loop's coroutines from their turn.
+        for (int i = 0; i < handlers_per_turn && context_.poll_one() > 0; ++i) {
+        }
     }
 
     asio::io_context& context() noexcept { return context_; }
     block_pool& blocks() noexcept { return blocks_; }
 
 private:
+    static constexpr int handlers_per_turn = 256;
+
     void arm_wake()
     {
         waker_.async_wait(asio::posix::stream_descriptor::wait_read, [this](asio::error_code const& ec) {
