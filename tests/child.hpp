@@ -27,8 +27,7 @@ template <class F>
 child_end in_child(F body)
 {
     int ends[2];
-    if (::pipe(ends) != 0)
-        throw std::runtime_error("pipe");
+    if (::pipe(ends) != 0) throw std::runtime_error("pipe");
     std::fflush(nullptr);
     pid_t const child = ::fork();
     if (child == 0) {

@@ -26,12 +26,22 @@ void* __wrap_malloc(std::size_t size)
 void* operator new(std::size_t size)
 {
     ++wring::test::news;
-    if (void* block = __real_malloc(size))
-        return block;
+    if (void* block = __real_malloc(size)) return block;
     throw std::bad_alloc();
 }
 
+void* operator new(std::size_t size, std::nothrow_t const&) noexcept
+{
+    ++wring::test::news;
+    return __real_malloc(size);
+}
+
 void operator delete(void* block) noexcept
+{
+    std::free(block);
+}
+
+void operator delete(void* block, std::nothrow_t const&) noexcept
 {
     std::free(block);
 }

@@ -63,8 +63,7 @@ inline task<> until_canceled(int& canceled)
 {
     event never;
     auto const end = co_await never.wait();
-    if (end.error() == errc::canceled)
-        ++canceled;
+    if (end.error() == errc::canceled) ++canceled;
 }
 
 } // namespace wring::test

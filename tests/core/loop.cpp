@@ -23,8 +23,7 @@ struct latch
     void arrive(int n = 1)
     {
         left -= n;
-        if (left <= 0)
-            done.set();
+        if (left <= 0) done.set();
     }
     int left;
     event done;
@@ -60,9 +59,7 @@ TEST_CASE("an exception that leaves the root is printed and gives 1", "[run]")
     });
     CHECK(other.exited_with(1));
     CHECK(other.says("unknown type"));
-    auto const factory = in_child([] {
-        return run([]() -> task<> { throw std::runtime_error("no task at all"); });
-    });
+    auto const factory = in_child([] { return run([]() -> task<> { throw std::runtime_error("no task at all"); }); });
     CHECK(factory.exited_with(1));
     CHECK(factory.says("no task at all"));
 }
@@ -90,8 +87,7 @@ TEST_CASE("this_loop knows its engine, its number and its clock", "[loop]")
         CHECK(here.index() == 0);
         CHECK_FALSE(here.stopping());
         CHECK(here.engine() != engine_kind::automatic);
-        if (name && *name)
-            CHECK(std::string(to_string(here.engine())) == name);
+        if (name && *name) CHECK(std::string(to_string(here.engine())) == name);
         (void)co_await sleep_for(1ms);
         CHECK(here.now() <= clock::now());
         CHECK(clock::now() - here.now() < 10s);
@@ -309,8 +305,7 @@ TEST_CASE("one loop that ends leaves the others running", "[threads]")
             while (count < 2)
                 (void)co_await sleep_for(1ms);
             bool const stopped = co_await stop_requested();
-            if (!stopped)
-                ++count;
+            if (!stopped) ++count;
         }
     };
     CHECK(run([&ended] { return root::run(ended); }, {.threads = 3}) == 0);
@@ -325,11 +320,9 @@ TEST_CASE("an exception on one loop stops all and gives 1", "[threads]")
         {
             static task<> run(std::atomic<int>& count)
             {
-                if (this_loop().index() == 2)
-                    throw std::runtime_error("loop two");
+                if (this_loop().index() == 2) throw std::runtime_error("loop two");
                 auto const r = co_await sleep_for(1h);
-                if (r.error() == errc::canceled)
-                    ++count;
+                if (r.error() == errc::canceled) ++count;
             }
         };
         int const status = run([&canceled] { return root::run(canceled); }, {.threads = 4});
@@ -383,8 +376,7 @@ TEST_CASE("pinned loops run on a processor each, and the caller gets its own set
         static task<> run(std::atomic<int>& count)
         {
             cpu_set_t now;
-            if (::sched_getaffinity(0, sizeof now, &now) == 0 && CPU_COUNT(&now) == 1)
-                ++count;
+            if (::sched_getaffinity(0, sizeof now, &now) == 0 && CPU_COUNT(&now) == 1) ++count;
             co_return;
         }
     };

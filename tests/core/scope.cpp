@@ -264,8 +264,7 @@ TEST_CASE("a stop travels through nested scopes", "[scope]")
         {
             scope children;
             children.spawn(until_canceled(count));
-            if (n > 0)
-                children.spawn(level(n - 1, count));
+            if (n > 0) children.spawn(level(n - 1, count));
             co_await children.join();
         }
     };

@@ -53,11 +53,9 @@ TEST_CASE("a stop signal reaches every loop", "[signals]")
         {
             static task<> run(std::atomic<int>& count, std::atomic<int>& started)
             {
-                if (++started == 3)
-                    ::kill(::getpid(), SIGTERM);
+                if (++started == 3) ::kill(::getpid(), SIGTERM);
                 auto const r = co_await sleep_for(30s);
-                if (r.error() == errc::canceled)
-                    ++count;
+                if (r.error() == errc::canceled) ++count;
             }
         };
         int const status = run([&] { return root::run(stopped, running); }, {.threads = 3});
@@ -73,8 +71,7 @@ TEST_CASE("a second stop signal ends the process at once with 128 + its number",
         auto const end = in_child([number] {
             return run([](int n) -> task<> {
                 bool const stopped = co_await stopped_by(SIGINT);
-                if (!stopped)
-                    co_return;
+                if (!stopped) co_return;
                 ::kill(::getpid(), n);
                 for (;;) // a program that does not end by itself
                     co_await yield();
@@ -101,9 +98,8 @@ TEST_CASE("a second stop signal ends a process whose loop is blocked", "[signals
 
 TEST_CASE("with handle_signals off a stop signal has its default effect", "[signals]")
 {
-    auto const end = in_child([] {
-        return run([]() -> task<> { (void)co_await stopped_by(SIGTERM); }(), {.handle_signals = false});
-    });
+    auto const end = in_child(
+        [] { return run([]() -> task<> { (void)co_await stopped_by(SIGTERM); }(), {.handle_signals = false}); });
     CHECK(WIFSIGNALED(end.status));
     CHECK(WTERMSIG(end.status) == SIGTERM);
 }
@@ -117,8 +113,7 @@ TEST_CASE("after run the signals have their former effect, and a later run start
             (void)co_await sleep_for(2ms);
             ok = !co_await stop_requested();
         }(good));
-        if (first != 0 || second != 0 || !good)
-            return 1;
+        if (first != 0 || second != 0 || !good) return 1;
         ::raise(SIGINT);
         return 2;
     });
@@ -199,8 +194,7 @@ TEST_CASE("two signals objects for one number are both told", "[signals]")
         {
             signals user(SIGUSR2);
             auto const r = co_await user.next();
-            if (r && *r == SIGUSR2)
-                ++told;
+            if (r && *r == SIGUSR2) ++told;
         }
     };
     auto const end = in_child([] {

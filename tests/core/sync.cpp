@@ -13,16 +13,14 @@ namespace {
 task<> wait_for(event& e, int& woken)
 {
     auto const r = co_await e.wait();
-    if (r)
-        ++woken;
+    if (r) ++woken;
 }
 
 task<> send_all(channel<int>& c, int first, int count, int& sent)
 {
     for (int i = 0; i < count; ++i) {
         auto const r = co_await c.send(first + i);
-        if (!r)
-            co_return;
+        if (!r) co_return;
         ++sent;
     }
 }
@@ -36,8 +34,7 @@ task<> receive_all(channel<int>& c, std::vector<int>& out)
 task<> receive_one(channel<int>& c, std::vector<int>& out, std::error_code& error)
 {
     auto const value = co_await c.receive();
-    if (value)
-        out.push_back(*value);
+    if (value) out.push_back(*value);
     error = value.error();
 }
 

@@ -22,16 +22,14 @@ task<int> one()
 
 task<int> depth(int n)
 {
-    if (n == 0)
-        co_return 0;
+    if (n == 0) co_return 0;
     int const below = co_await depth(n - 1);
     co_return below + 1;
 }
 
 task<> fails_at(int n)
 {
-    if (n == 0)
-        throw std::runtime_error("from the bottom");
+    if (n == 0) throw std::runtime_error("from the bottom");
     co_await fails_at(n - 1);
 }
 

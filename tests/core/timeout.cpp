@@ -87,14 +87,12 @@ TEST_CASE("a canceled sleep ends at once, however long it was to be", "[sleep]")
         static task<> sleep(duration d, int& canceled)
         {
             auto const r = co_await sleep_for(d);
-            if (r.error() == errc::canceled)
-                ++canceled;
+            if (r.error() == errc::canceled) ++canceled;
         }
         static task<> sleep_to(clock::time_point when, int& canceled)
         {
             auto const r = co_await sleep_until(when);
-            if (r.error() == errc::canceled)
-                ++canceled;
+            if (r.error() == errc::canceled) ++canceled;
         }
     };
     run_well([]() -> task<> {

@@ -163,8 +163,7 @@ TEST_CASE("unread without memory changes nothing", "[block_queue]")
             for (std::size_t i = 0; i < available; ++i)
                 spare.push_back(pool.take());
             block_queue q;
-            if (!empty)
-                q.push(block_with(pool, "abcd"));
+            if (!empty) q.push(block_with(pool, "abcd"));
             for (block* b : spare)
                 release(b);
             malloc_fails = true;
@@ -196,8 +195,7 @@ TEST_CASE("a queue agrees with a string, whatever is done to it", "[block_queue]
             case 0:
             case 1: {
                 auto const text = make(pool.capacity());
-                if (text.empty())
-                    break;
+                if (text.empty()) break;
                 q.push(block_with(pool, text));
                 model += text;
                 break;
@@ -210,7 +208,9 @@ TEST_CASE("a queue agrees with a string, whatever is done to it", "[block_queue]
                 model.erase(0, n);
                 break;
             }
-            case 3: q.merge_front(); break;
+            case 3:
+                q.merge_front();
+                break;
             case 4: {
                 auto const text = make(700);
                 REQUIRE(q.unread(bytes(text), pool));

@@ -20,8 +20,7 @@ struct node : detail::timer_node
         fire = [](timer_node& t) noexcept {
             auto& self = static_cast<node&>(t);
             self.fired_at.push_back(self.wheel.now());
-            if (self.log)
-                self.log->push_back(self.tick);
+            if (self.log) self.log->push_back(self.tick);
             if (self.again > 0) {
                 --self.again;
                 self.wheel.arm(self, self.wheel.now() + self.every);
@@ -58,12 +57,12 @@ TEST_CASE("a timer fires at its tick, not before", "[timer_wheel]")
 
 TEST_CASE("ticks at and around the edges of every level", "[timer_wheel]")
 {
-    for (std::int64_t start : {0L, 1L, 63L, 64L, 4095L, 4097L, (1L << 24) - 1, (1L << 36) - 5, 1L << 36, (5L << 36) + 77}) {
+    for (std::int64_t start :
+         {0L, 1L, 63L, 64L, 4095L, 4097L, (1L << 24) - 1, (1L << 36) - 5, 1L << 36, (5L << 36) + 77}) {
         for (unsigned level = 0; level <= 7; ++level) {
             for (std::int64_t around = -2; around <= 2; ++around) {
                 std::int64_t const tick = start + (std::int64_t{1} << (6 * level)) + around;
-                if (tick <= start)
-                    continue;
+                if (tick <= start) continue;
                 timer_wheel wheel(start);
                 node n(wheel);
                 wheel.arm(n, tick);
