@@ -11,6 +11,7 @@
 #include <wring/sync.hpp>
 #include <wring/timeout.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
@@ -163,6 +164,12 @@ inline std::vector<std::byte> pattern(std::size_t size, std::uint32_t seed = 1)
         b = static_cast<std::byte>(x >> 24);
     }
     return bytes;
+}
+
+/// For CHECK: a difference is not printed byte by byte.
+inline bool same_bytes(std::span<std::byte const> a, std::span<std::byte const> b)
+{
+    return std::equal(a.begin(), a.end(), b.begin(), b.end());
 }
 
 inline std::string_view text_of(std::span<std::byte const> bytes)

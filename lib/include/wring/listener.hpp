@@ -20,7 +20,8 @@ struct listen_options
 /// A listening socket on the loop it was made on. Closed when destroyed; a Unix path is removed then.
 ///
 /// With several loops (run_options::threads > 1) each loop binds the same endpoint and the system spreads the
-/// connections (SO_REUSEPORT); with port 0 all get the port that the first was given.
+/// connections (SO_REUSEPORT); with port 0 all get the port that the first was given. A Unix socket is one that
+/// all loops accept from; the last listener to close removes its path.
 class listener
 {
 public:
@@ -44,10 +45,12 @@ public:
     /// A cancel loses no connection: one that had been accepted is given by the next accept.
     [[nodiscard]] accept_operation accept() noexcept;
 
-    /// Stops listening; a pending accept ends with errc::closed.
+    /// Stops listening; a pending accept ends with errc::closed. Connections that were not accepted yet are closed.
     void close() noexcept;
 
+    /// What was bound, with the port that the system chose.
     [[nodiscard]] endpoint local() const;
+    /// Still owned by the listener; -1 after close().
     [[nodiscard]] int native_handle() const noexcept;
 
 private:

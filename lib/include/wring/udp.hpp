@@ -14,7 +14,8 @@ namespace detail {
 class udp_core;
 }
 
-/// A UDP socket (or a Unix datagram socket) on the loop it was made on. Closed when destroyed.
+/// A UDP socket (or a Unix datagram socket) on the loop it was made on. Closed when destroyed; a Unix path is
+/// removed then.
 class udp_socket
 {
 public:

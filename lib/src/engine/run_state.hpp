@@ -21,7 +21,8 @@ struct shared_run
     struct listening_socket
     {
         endpoint at;
-        int unix_fd = -1; ///< a copy of the first loop's socket
+        int unix_fd = -1;   ///< a copy of the first loop's socket
+        unsigned users = 0; ///< listeners on such a socket; the last one closes the copy
     };
     std::map<std::string, listening_socket> listening; ///< "text#n"; under the mutex
 

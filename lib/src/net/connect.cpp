@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
+#include "net/connect.hpp"
+
 #include "net/io_operation.hpp"
 #include "net/socket.hpp"
 #include "net/transport.hpp"
@@ -35,25 +37,6 @@ task<> attempt(race& r, endpoint to)
     r.changed.set();
 }
 
-/// RFC 8305 section 4: the families take turns, the system's first choice first.
-void interleave_families(std::vector<endpoint>& addresses)
-{
-    if (addresses.empty())
-        return;
-    int const first_family = addresses.front().family();
-    std::vector<endpoint> first;
-    std::vector<endpoint> other;
-    for (auto const& a : addresses)
-        (a.family() == first_family ? first : other).push_back(a);
-    addresses.clear();
-    for (std::size_t i = 0; i < std::max(first.size(), other.size()); ++i) {
-        if (i < first.size())
-            addresses.push_back(first[i]);
-        if (i < other.size())
-            addresses.push_back(other[i]);
-    }
-}
-
 task<> run_race(scope& attempts, race* r, std::vector<endpoint> const* addresses)
 {
     for (auto const& address : *addresses) {
@@ -74,6 +57,42 @@ task<> run_race(scope& attempts, race* r, std::vector<endpoint> const* addresses
 
 } // namespace
 
+void interleave_families(std::vector<endpoint>& addresses)
+{
+    if (addresses.empty())
+        return;
+    int const first_family = addresses.front().family();
+    std::vector<endpoint> first;
+    std::vector<endpoint> other;
+    for (auto const& a : addresses)
+        (a.family() == first_family ? first : other).push_back(a);
+    addresses.clear();
+    for (std::size_t i = 0; i < std::max(first.size(), other.size()); ++i) {
+        if (i < first.size())
+            addresses.push_back(first[i]);
+        if (i < other.size())
+            addresses.push_back(other[i]);
+    }
+}
+
+task<result<stream>> connect_any(std::vector<endpoint> addresses, connect_stream_options options)
+{
+    if (addresses.size() == 1) {
+        auto only = co_await connect_stream(addresses.front(), options);
+        co_return only;
+    }
+    interleave_families(addresses);
+    race r;
+    r.options = options;
+    r.error = errc::host_not_found; // where there is no address at all
+    co_await with_scope(run_race, &r, &addresses);
+    if (r.winner)
+        co_return std::move(*r.winner);
+    if (co_await stop_requested())
+        co_return errc::canceled;
+    co_return r.error;
+}
+
 } // namespace detail
 
 task<result<stream>> connect_stream(endpoint to, connect_stream_options options)
@@ -83,8 +102,17 @@ task<result<stream>> connect_stream(endpoint to, connect_stream_options options)
         co_return opened.error();
     auto& loop = detail::loop_core::require();
     auto io = loop.io().open(*opened);
-    auto operation = detail::io_operation::connect(*io, to);
-    int const connected = co_await operation;
+    int connected = 0;
+    for (;;) {
+        auto operation = detail::io_operation::connect(*io, to);
+        connected = co_await operation;
+        if (connected != -EAGAIN || !to.is_unix())
+            break;
+        // The backlog of a Unix socket is full, and nothing tells when it has room again.
+        auto const waited = co_await sleep_for(std::chrono::milliseconds(10));
+        if (!waited)
+            co_return waited.error();
+    }
     if (connected < 0)
         co_return detail::io_error(connected);
     if (options.no_delay)
@@ -97,19 +125,8 @@ task<result<stream>> connect_stream(std::string text, connect_stream_options opt
     auto addresses = co_await resolve(std::move(text));
     if (!addresses)
         co_return addresses.error();
-    if (addresses->size() == 1) {
-        auto only = co_await connect_stream(addresses->front(), options);
-        co_return only;
-    }
-    detail::interleave_families(*addresses);
-    detail::race r;
-    r.options = options;
-    co_await with_scope(detail::run_race, &r, &*addresses);
-    if (r.winner)
-        co_return std::move(*r.winner);
-    if (co_await stop_requested())
-        co_return errc::canceled;
-    co_return r.error;
+    auto connected = co_await detail::connect_any(std::move(*addresses), options);
+    co_return connected;
 }
 
 } // namespace wring

@@ -48,9 +48,10 @@ bool passing(int error) noexcept
 class listener_core
 {
 public:
-    listener_core(loop_core& loop, int fd, listen_options const& options, std::string unlink_path) :
+    listener_core(loop_core& loop, int fd, listen_options const& options, std::string unlink_path,
+                  std::string shared_key) :
         loop_(loop), options_(options), io_(loop.io().open(fd)), accept_(*this), retry_(*this),
-        local_(local_endpoint(fd)), unlink_path_(std::move(unlink_path))
+        local_(local_endpoint(fd)), unlink_path_(std::move(unlink_path)), shared_key_(std::move(shared_key))
     {
         loop_.retain();
     }
@@ -67,11 +68,13 @@ public:
         if (std::exchange(closed_, true))
             return;
         engine::timer_wheel::disarm(retry_);
-        if (!unlink_path_.empty())
-            ::unlink(unlink_path_.c_str());
+        leave_address();
         for (int fd : std::exchange(ready_, {}))
             ::close(fd);
-        io_->cancel(accept_);
+        if (accept_.in_flight())
+            io_->cancel(accept_);
+        else
+            io_.reset();
         fail(errc::closed);
     }
 
@@ -114,6 +117,7 @@ private:
     }
 
     void accepted(engine::completion const& c) noexcept;
+    void leave_address() noexcept;
     void fail(std::error_code error) noexcept;
     void delete_if_done() noexcept
     {
@@ -127,6 +131,7 @@ private:
     std::error_code error_;
     endpoint local_;
     std::string unlink_path_;
+    std::string shared_key_; ///< in shared_run::listening, where the loops share one Unix socket
     bool closed_ = false;
     bool abandoned_ = false;
     bool reported_ = false;
@@ -183,8 +188,10 @@ void listener_core::accepted(engine::completion const& c) noexcept
     }
     if (!c.last)
         return;
-    if (closed_)
+    if (closed_) {
+        io_.reset(); // now, so that nobody queues up in its backlog
         return delete_if_done();
+    }
     if (c.result >= 0 || c.result == -ECANCELED) {
         if (waiting_)
             resume();
@@ -200,6 +207,22 @@ void listener_core::accepted(engine::completion const& c) noexcept
     } else {
         fail(system_error(-c.result));
     }
+}
+
+void listener_core::leave_address() noexcept
+{
+    std::unique_lock<std::mutex> lock; // so that no other loop binds in between
+    if (!shared_key_.empty()) { // the last of the loops puts out the light
+        shared_run& run = *loop_.run_state();
+        lock = std::unique_lock(run.mutex);
+        auto const shared = run.listening.find(shared_key_);
+        if (--shared->second.users > 0)
+            return;
+        ::close(shared->second.unix_fd);
+        run.listening.erase(shared);
+    }
+    if (!unlink_path_.empty())
+        ::unlink(unlink_path_.c_str());
 }
 
 void listener_core::fail(std::error_code error) noexcept
@@ -274,30 +297,71 @@ result<int> listen_on(endpoint const& at, listen_options const& options, bool sh
     return fd;
 }
 
+/// Whether another program listens there. SO_REUSEPORT would let us share its port unnoticed.
+result<> check_free(endpoint const& at, listen_options const& options) noexcept
+{
+    if (!at.is_ip() || at.port() == 0)
+        return {};
+    auto probe = bind_socket(at, options, false);
+    if (!probe)
+        return probe.error();
+    unique_fd const close_again(*probe);
+    return {};
+}
+
+struct bound_socket
+{
+    int fd;
+    std::string shared_key; ///< of a Unix socket that several loops accept from
+};
+
 /// With several loops: the first one to bind decides the port (or, for Unix sockets, has the socket that
 /// the others accept from too); the n-th bind of the same text on each loop belongs together.
-result<int> listen_shared(std::string_view text, listen_options const& options, loop_core& loop)
+result<bound_socket> listen_shared(std::string_view text, listen_options const& options, loop_core& loop)
 {
     auto at = find_endpoint(text);
     if (!at)
         return at.error();
     shared_run* run = loop.run_state();
-    if (!run || loop.options().threads == 1)
-        return listen_on(*at, options, false);
+    if (!run || loop.options().threads == 1) {
+        auto fd = listen_on(*at, options, false);
+        if (!fd)
+            return fd.error();
+        return bound_socket{*fd, {}};
+    }
 
     std::string const key = fmt::format("{}#{}", text, loop.binds[std::string(text)]++);
     std::lock_guard lock(run->mutex);
     auto const first = run->listening.find(key);
-    if (first == run->listening.end()) {
-        auto fd = listen_on(*at, options, true);
-        if (fd)
-            run->listening[key] = {local_endpoint(*fd), at->is_unix() ? ::fcntl(*fd, F_DUPFD_CLOEXEC, 0) : -1};
-        return fd;
+    if (first != run->listening.end() && at->is_unix()) {
+        int const copy = ::fcntl(first->second.unix_fd, F_DUPFD_CLOEXEC, 0);
+        if (copy < 0)
+            return last_error();
+        ++first->second.users;
+        return bound_socket{copy, key};
     }
-    if (at->is_ip())
-        return listen_on(first->second.at, options, true);
-    int const copy = ::fcntl(first->second.unix_fd, F_DUPFD_CLOEXEC, 0);
-    return copy < 0 ? result<int>(last_error()) : result<int>(copy);
+    if (first != run->listening.end()) {
+        auto fd = listen_on(first->second.at, options, true);
+        if (!fd)
+            return fd.error();
+        return bound_socket{*fd, {}};
+    }
+    auto const ours = [&](auto const& other) { return other.second.at.port() == at->port(); };
+    if (std::none_of(run->listening.begin(), run->listening.end(), ours))
+        if (auto r = check_free(*at, options); !r)
+            return r.error();
+    auto opened = listen_on(*at, options, true);
+    if (!opened)
+        return opened.error();
+    unique_fd fd(*opened);
+    int copy = -1;
+    if (at->is_unix()) {
+        copy = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0);
+        if (copy < 0)
+            return last_error();
+    }
+    run->listening[key] = {local_endpoint(fd.get()), copy, 1};
+    return bound_socket{fd.release(), copy < 0 ? std::string() : key};
 }
 
 } // namespace
@@ -323,12 +387,12 @@ listener::~listener()
 result<listener> listener::bind(std::string_view text, listen_options options)
 {
     auto& loop = detail::loop_core::require();
-    auto fd = detail::listen_shared(text, options, loop);
-    if (!fd)
-        return fd.error();
-    auto const at = detail::local_endpoint(*fd);
+    auto bound = detail::listen_shared(text, options, loop);
+    if (!bound)
+        return bound.error();
+    auto const at = detail::local_endpoint(bound->fd);
     std::string path = at.is_unix() && !at.address().starts_with('@') ? at.address() : std::string();
-    return listener(new detail::listener_core(loop, *fd, options, std::move(path)));
+    return listener(new detail::listener_core(loop, bound->fd, options, std::move(path), std::move(bound->shared_key)));
 }
 
 result<listener> listener::adopt(int fd, listen_options options)
@@ -341,7 +405,7 @@ result<listener> listener::adopt(int fd, listen_options options)
         return std::make_error_code(std::errc::invalid_argument);
     if (auto r = detail::set_non_blocking(fd); !r)
         return r.error();
-    return listener(new detail::listener_core(detail::loop_core::require(), fd, options, {}));
+    return listener(new detail::listener_core(detail::loop_core::require(), fd, options, {}, {}));
 }
 
 listener::accept_operation listener::accept() noexcept
@@ -361,7 +425,7 @@ endpoint listener::local() const
 
 int listener::native_handle() const noexcept
 {
-    return core_->io_->fd();
+    return core_->io_ ? core_->io_->fd() : -1;
 }
 
 bool listener::accept_operation::start(std::coroutine_handle<> h, detail::context const& env) noexcept

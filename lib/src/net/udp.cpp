@@ -4,6 +4,8 @@
 #include "net/io_operation.hpp"
 #include "net/socket.hpp"
 
+#include <unistd.h>
+
 namespace wring {
 
 namespace detail {
@@ -11,8 +13,21 @@ namespace detail {
 class udp_core
 {
 public:
-    explicit udp_core(std::unique_ptr<engine::descriptor> d) noexcept : io(std::move(d)) {}
+    udp_core(std::unique_ptr<engine::descriptor> d, std::string path) noexcept :
+        io(std::move(d)), unlink_path(std::move(path))
+    {}
+    udp_core(udp_core const&) = delete;
+    udp_core& operator=(udp_core const&) = delete;
+    ~udp_core()
+    {
+        if (receiving || sending)
+            fatal("wring: a udp_socket was destroyed while a coroutine waits on it; children must end before their "
+                  "parents");
+        if (!unlink_path.empty())
+            ::unlink(unlink_path.c_str());
+    }
     std::unique_ptr<engine::descriptor> io;
+    std::string unlink_path;
     bool receiving = false;
     bool sending = false;
 };
@@ -51,7 +66,8 @@ result<udp_socket> udp_socket::bind(std::string_view text)
     if (::bind(fd.get(), static_cast<sockaddr const*>(at->data()), static_cast<socklen_t>(at->size())) != 0)
         return detail::last_error();
     auto& loop = detail::loop_core::require();
-    return udp_socket(std::make_unique<detail::udp_core>(loop.io().open(fd.release())));
+    std::string path = at->is_unix() && !at->address().starts_with('@') ? at->address() : std::string();
+    return udp_socket(std::make_unique<detail::udp_core>(loop.io().open(fd.release()), std::move(path)));
 }
 
 task<result<udp_socket::datagram>> udp_socket::receive_from(std::span<std::byte> buffer)
