@@ -57,7 +57,10 @@ public:
     [[nodiscard]] ws::status status() const noexcept;
     [[nodiscard]] bool is_open() const noexcept { return phase_ == phase::open; }
     [[nodiscard]] std::size_t buffered() const noexcept { return queue_.size(); }
-    [[nodiscard]] std::string_view subprotocol() const noexcept { return subprotocol_ ? *subprotocol_ : ""; }
+    [[nodiscard]] std::string_view subprotocol() const noexcept
+    {
+        return subprotocol_ ? std::string_view(*subprotocol_) : std::string_view();
+    }
     [[nodiscard]] endpoint remote() const { return transport_ ? transport_->remote() : endpoint(); }
     [[nodiscard]] endpoint local() const { return transport_ ? transport_->local() : endpoint(); }
 
@@ -165,6 +168,7 @@ private:
 
     // writing
     bool sending_ = false;
+    bool writable_ = false; // an engine that only waits said so: the next send must not wait again
     bool pong_queued_ = false;
     bool has_pong_ = false;
     std::uint8_t pong_size_ = 0;

@@ -29,6 +29,7 @@ task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string
             int const error = transport_->end_error();
             co_return error ? system_error(error) : make_error_code(errc::end_of_stream);
         }
+        transport_->resume_receiving();
         co_await change_operation(*this);
     }
 }

@@ -41,6 +41,8 @@ public:
     task<result<>> write(std::string_view text);
 
 private:
+    static constexpr std::size_t read_ahead = 64 * 1024; // bytes behind the head before receiving pauses
+
     struct [[nodiscard]] change_operation : suspension
     {
         explicit change_operation(handshake_io& io) noexcept : owner(io) {}
@@ -68,6 +70,8 @@ private:
             at_end_->request();
         if (!sending_)
             wake();
+        if (transport_->inbound().size() >= read_ahead)
+            transport_->pause_receiving(); // until a head is read, or the connection reads
     }
     void on_sent(ssize_t result) noexcept override
     {

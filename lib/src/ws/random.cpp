@@ -52,6 +52,8 @@ public:
     {
         if (!page_ || out.size() > sizeof page_->bytes)
             return fill(out.data(), out.size());
+        if (out.empty())
+            return;
         if (page_->left < out.size()) {
             fill(page_->bytes, sizeof page_->bytes);
             page_->left = sizeof page_->bytes;

@@ -80,13 +80,14 @@ task<> answer(server_handshake& shake, response const& r)
     refusal.body = r.body;
     refusal.content_type = r.content_type;
     refusal.extra = fields;
-    if (proto::write_refusal(text, refusal) != proto::errc::ok) {
+    bool const is_answer = r.status >= 200 && r.status <= 599;
+    if (!is_answer || proto::write_refusal(text, refusal) != proto::errc::ok) {
         refusal = {};
         refusal.status = 500; // what the hook said can't be sent
         (void)proto::write_refusal(text, refusal);
-    } else if (shake.data.head.method == "HEAD") {
-        text.resize(text.size() - r.body.size());
     }
+    if (shake.data.head.method == "HEAD")
+        text.resize(text.find("\r\n\r\n") + 4);
     shake.answered = true;
     auto const sent = co_await shake.io.write(text);
     (void)sent; // the peer may have gone: there is nobody else to tell

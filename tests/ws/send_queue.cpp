@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: BSL-1.0
+#include "catch.hpp"
+
+#include "ws/send_queue.hpp"
+
+#include <array>
+#include <string>
+#include <vector>
+
+using namespace wring;
+using detail::send_queue;
+
+namespace {
+
+/// Stands for a writer: the queue only compares and hands back its address.
+struct writer
+{
+    send_queue::owner* operator&() { return reinterpret_cast<send_queue::owner*>(memory); }
+    operator send_queue::owner&() { return *operator&(); }
+    alignas(std::max_align_t) std::byte memory[sizeof(send_queue::owner)];
+};
+
+void put(send_queue& q, std::string_view text)
+{
+    std::memcpy(q.extend(text.size()), text.data(), text.size());
+}
+
+std::string bytes_of(send_queue const& q)
+{
+    std::array<iovec, 64> pieces;
+    std::string all;
+    std::size_t const n = q.gather(pieces);
+    for (std::size_t i = 0; i < n; ++i)
+        all.append(static_cast<char const*>(pieces[i].iov_base), pieces[i].iov_len);
+    return all;
+}
+
+auto const nobody = [](send_queue::owner&) { FAIL("no writer was expected"); };
+
+} // namespace
+
+TEST_CASE("a send queue gives back in order what was put in")
+{
+    send_queue q;
+    CHECK(q.empty());
+    std::string all;
+    for (int i = 0; i < 500; ++i) {
+        std::string const text = std::to_string(i) + ",";
+        put(q, text);
+        all += text;
+    }
+    CHECK(q.size() == all.size());
+    CHECK(bytes_of(q) == all);
+    std::size_t step = 1;
+    while (!q.empty()) {
+        std::size_t const n = std::min(step++, q.size());
+        q.consume(n, nobody);
+        all.erase(0, n);
+        REQUIRE(q.size() == all.size());
+        REQUIRE(bytes_of(q) == all);
+    }
+}
+
+TEST_CASE("small frames are put together in few pieces")
+{
+    send_queue q;
+    for (int i = 0; i < 200; ++i)
+        put(q, "0123456789");
+    std::array<iovec, 64> pieces;
+    CHECK(q.gather(pieces) <= 5);
+    q.clear(nobody);
+    CHECK(q.empty());
+    CHECK(q.size() == 0);
+}
+
+TEST_CASE("a large room is one piece")
+{
+    send_queue q;
+    put(q, "a");
+    put(q, std::string(100'000, 'b'));
+    put(q, "c");
+    CHECK(bytes_of(q) == "a" + std::string(100'000, 'b') + "c");
+}
+
+TEST_CASE("a queue gathers no more pieces than there is room for")
+{
+    send_queue q;
+    auto const m = ws::shared_message::text(std::string(200, 'x'));
+    for (int i = 0; i < 10; ++i)
+        q.add(*m.rep());
+    std::array<iovec, 4> pieces;
+    CHECK(q.gather(pieces) == 4);
+    CHECK(q.gather(std::span<iovec>()) == 0);
+}
+
+TEST_CASE("the queue refers to shared messages and lets go of them")
+{
+    auto const m = ws::shared_message::text(std::string(200, 'x'));
+    {
+        send_queue q;
+        put(q, "a");
+        q.add(*m.rep());
+        q.add(*m.rep());
+        put(q, "b");
+        CHECK(m.rep()->references == 3);
+        std::array<iovec, 64> pieces;
+        REQUIRE(q.gather(pieces) == 4);
+        CHECK(pieces[1].iov_base == m.rep()->frame().data());
+        q.consume(1 + m.rep()->frame().size() + 5, nobody);
+        CHECK(m.rep()->references == 2);
+        CHECK(bytes_of(q).size() == m.rep()->frame().size() - 5 + 1);
+    }
+    CHECK(m.rep()->references == 1);
+}
+
+TEST_CASE("a writer is told when its last byte is gone")
+{
+    send_queue q;
+    writer one;
+    writer two;
+    std::string const first(300, '1');
+    std::string const second(300, '2');
+    q.add(std::as_bytes(std::span(first)), one);
+    put(q, "-");
+    q.add(std::as_bytes(std::span(second)), two);
+    CHECK(q.refers_to(one));
+    std::vector<send_queue::owner*> done;
+    auto note = [&](send_queue::owner& w) { done.push_back(&w); };
+    q.consume(299, note);
+    CHECK(done.empty());
+    q.consume(2, note);
+    CHECK(done == std::vector{&one});
+    CHECK(!q.refers_to(one));
+    CHECK(q.refers_to(two));
+    q.clear(note);
+    CHECK(done == std::vector{&one, &two});
+    CHECK(q.empty());
+}
+
+TEST_CASE("what a leaving writer has queued is copied, from where it stands")
+{
+    send_queue q;
+    writer one;
+    writer two;
+    auto first = std::make_unique<std::string>(300, '1');
+    auto second = std::make_unique<std::string>(300, '2');
+    q.add(std::as_bytes(std::span(*first)), one);
+    q.add(std::as_bytes(std::span(*second)), two);
+    q.consume(100, nobody);
+    CHECK(q.leave(one));
+    CHECK(q.leave(two));
+    writer stranger;
+    CHECK(!q.leave(stranger));
+    std::vector<send_queue::owner*> done;
+    q.take_over_leaving([&](send_queue::owner& w) { done.push_back(&w); });
+    CHECK(done == std::vector{&one, &two});
+    first.reset();
+    second.reset();
+    CHECK(bytes_of(q) == std::string(200, '1') + std::string(300, '2'));
+    CHECK(!q.refers_to(one));
+    put(q, "end");
+    CHECK(bytes_of(q).ends_with("2end"));
+    q.consume(q.size(), nobody);
+    CHECK(q.empty());
+}
+
+TEST_CASE("one of several writers leaves")
+{
+    send_queue q;
+    writer one;
+    writer two;
+    std::string const first(300, '1');
+    std::string const second(300, '2');
+    q.add(std::as_bytes(std::span(first)), one);
+    q.add(std::as_bytes(std::span(second)), two);
+    CHECK(q.leave(one));
+    std::vector<send_queue::owner*> done;
+    auto note = [&](send_queue::owner& w) { done.push_back(&w); };
+    q.take_over_leaving(note);
+    CHECK(done == std::vector{&one});
+    q.take_over_leaving(note);
+    q.consume(q.size(), note);
+    CHECK(done == std::vector{&one, &two});
+}
