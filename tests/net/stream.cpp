@@ -606,7 +606,7 @@ task<std::size_t> fill(kind k, stream& s)
         co_return bytes.size();
     }
     std::vector<char> const zeros(4096);
-    for (int still = 0; still < 5; ++still) { // the system moves bytes on for a moment, and then there is room again
+    for (int still = 0; still < 12; ++still) { // the system may make room again, up to a delayed ACK (40 ms) later
         for (std::size_t size = zeros.size(); size > 0;) {
             ssize_t const n = ::send(s.native_handle(), zeros.data(), size, MSG_DONTWAIT | MSG_NOSIGNAL);
             if (n > 0) {
@@ -616,7 +616,7 @@ task<std::size_t> fill(kind k, stream& s)
                 size = size == 1 ? 0 : 1;
             }
         }
-        auto const waited = co_await sleep_for(5ms);
+        auto const waited = co_await sleep_for(10ms);
         CHECK(waited);
     }
     co_return filled;
