@@ -175,7 +175,7 @@ void loop_core::run_ready()
 
 void loop_core::run_turn_ends() noexcept
 {
-    batching_ = turn_end_count_ > batch_threshold;
+    batching_ = turn_end_count_ > batch_threshold && engine_->kind() == engine_kind::uring;
     turn_end_count_ = 0;
     while (turn_end* entry = turn_end_head_) {
         turn_end_head_ = entry->next;

@@ -247,7 +247,7 @@ void connection_core::flush() noexcept
         std::array<iovec, 64> buffers;
         std::span<iovec const> const out(buffers.data(), queue_.gather(buffers));
         ssize_t sent = -EAGAIN;
-        if (!loop_.batching())
+        if (!loop_.batching() || std::exchange(writable_, false))
             sent = transport_->try_send(out);
         if (sent == -EAGAIN) {
             sending_ = true;
@@ -278,6 +278,7 @@ void connection_core::on_sent(ssize_t result) noexcept
     sending_ = false;
     if (result > 0)
         consume(static_cast<std::size_t>(result));
+    writable_ = result == 0;
     if (phase_ == phase::dead)
         return let_go();
     take_over_leaving();
