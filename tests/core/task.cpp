@@ -187,7 +187,7 @@ TEST_CASE("destroying a task inside an operation aborts with a message", "[task]
 {
     auto const end = in_child([] {
         return run([]() -> task<> {
-            auto sleeper = []() -> task<> { co_await sleep_for(1h); };
+            auto sleeper = []() -> task<> { (void)co_await sleep_for(1h); };
             auto waits = [](task<>& t) -> task<> { co_await t; };
             task<> inner = sleeper();
             scope children;
