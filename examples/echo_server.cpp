@@ -15,10 +15,16 @@ task<response> page(request const& r)
 // [/page]
 
 // [session]
+// A function of its own, so that the options are not kept in each session's frame.
+task<result<ws::connection>> open(stream peer)
+{
+    return upgrade(std::move(peer), {.origins = "*", .page = page});
+}
+
 // One coroutine per connection; it owns the socket.
 task<> session(stream peer)
 {
-    auto ws = co_await upgrade(std::move(peer), {.origins = "*", .page = page});
+    auto ws = co_await open(std::move(peer));
     if (!ws)
         co_return; // no WebSocket: the request has been answered
     while (auto frame = co_await ws->read_frame())

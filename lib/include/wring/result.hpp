@@ -7,6 +7,7 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#include <variant>
 
 namespace wring {
 
@@ -40,44 +41,47 @@ class [[nodiscard]] result
 public:
     using value_type = T;
 
-    result(T value) : value_(std::move(value)) {}
-    result(std::error_code error) noexcept : error_(error) { assert(error); }
+    result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
+    result(std::error_code error) noexcept : state_(std::in_place_index<1>, error) { assert(error); }
     template <class E>
         requires(std::is_error_code_enum_v<E>)
     result(E error) noexcept : result(make_error_code(error))
     {}
 
-    [[nodiscard]] bool has_value() const noexcept { return value_.has_value(); }
+    [[nodiscard]] bool has_value() const noexcept { return state_.index() == 0; }
     explicit operator bool() const noexcept { return has_value(); }
 
-    T& operator*() & noexcept { return assert(value_), *value_; }
-    T const& operator*() const& noexcept { return assert(value_), *value_; }
-    T&& operator*() && noexcept { return assert(value_), std::move(*value_); }
-    T* operator->() noexcept { return assert(value_), &*value_; }
-    T const* operator->() const noexcept { return assert(value_), &*value_; }
+    T& operator*() & noexcept { return assert(has_value()), *std::get_if<0>(&state_); }
+    T const& operator*() const& noexcept { return assert(has_value()), *std::get_if<0>(&state_); }
+    T&& operator*() && noexcept { return assert(has_value()), std::move(*std::get_if<0>(&state_)); }
+    T* operator->() noexcept { return assert(has_value()), std::get_if<0>(&state_); }
+    T const* operator->() const noexcept { return assert(has_value()), std::get_if<0>(&state_); }
 
     /// The error; a default-constructed code where there is a value.
-    [[nodiscard]] std::error_code error() const noexcept { return error_; }
+    [[nodiscard]] std::error_code error() const noexcept
+    {
+        auto const* e = std::get_if<1>(&state_);
+        return e ? *e : std::error_code();
+    }
 
-    T& value() & { return check(), *value_; }
-    T const& value() const& { return check(), *value_; }
-    T&& value() && { return check(), std::move(*value_); }
+    T& value() & { return check(), **this; }
+    T const& value() const& { return check(), **this; }
+    T&& value() && { return check(), *std::move(*this); }
 
     template <class U>
     T value_or(U&& other) &&
     {
-        return value_ ? std::move(*value_) : static_cast<T>(std::forward<U>(other));
+        return has_value() ? *std::move(*this) : static_cast<T>(std::forward<U>(other));
     }
 
 private:
     void check() const
     {
-        if (!value_)
-            throw std::system_error(error_);
+        if (!has_value())
+            throw std::system_error(error());
     }
 
-    std::optional<T> value_;
-    std::error_code error_;
+    std::variant<T, std::error_code> state_;
 };
 
 /// Success, or an std::error_code.

@@ -6,24 +6,36 @@ namespace wring::detail {
 
 namespace {
 
-class socket_transport final : public transport
+class socket_transport;
+
+// The two operations of a socket, as bases of its transport: so neither needs a way back to it.
+struct receive_operation : engine::operation
+{
+    receive_operation() noexcept;
+};
+struct send_operation : engine::operation
+{
+    send_operation() noexcept;
+};
+
+class socket_transport final : public transport, receive_operation, send_operation
 {
 public:
     socket_transport(loop_core& loop, std::unique_ptr<engine::descriptor> io) noexcept :
-        transport(loop), io_(std::move(io)), receive_(*this), send_(*this)
+        transport(loop), io_(std::move(io))
     {}
 
     void resume_receiving() noexcept override
     {
         wanted_ = true;
-        if (!receive_.in_flight() && !ended_)
-            io_->receive(receive_);
+        if (!receive_operation::in_flight() && !ended_)
+            io_->receive(receiving());
     }
 
     void pause_receiving() noexcept override
     {
         wanted_ = false;
-        io_->cancel(receive_);
+        io_->cancel(receiving());
     }
 
     ssize_t try_send(std::span<iovec const> buffers) noexcept override
@@ -46,8 +58,8 @@ public:
         return -error;
     }
 
-    void start_send(std::span<iovec const> buffers) noexcept override { io_->send(send_, buffers); }
-    void cancel_send() noexcept override { io_->cancel(send_); }
+    void start_send(std::span<iovec const> buffers) noexcept override { io_->send(sending(), buffers); }
+    void cancel_send() noexcept override { io_->cancel(sending()); }
     void shutdown_send() noexcept override { ::shutdown(io_->fd(), SHUT_WR); }
 
     void abandon(bool reset) noexcept override
@@ -63,40 +75,24 @@ public:
             if (!was_reset && !quiet())
                 ::shutdown(io_->fd(), SHUT_RDWR);
         }
-        io_->cancel(receive_);
-        io_->cancel(send_);
+        io_->cancel(receiving());
+        io_->cancel(sending());
         delete_if_done();
     }
 
     endpoint local() const override { return local_endpoint(io_->fd()); }
     endpoint remote() const override { return remote_endpoint(io_->fd()); }
     int fd() const noexcept override { return io_->fd(); }
-    bool quiet() const noexcept override { return !receive_.in_flight() && !send_.in_flight(); }
+    bool quiet() const noexcept override { return !receive_operation::in_flight() && !send_operation::in_flight(); }
     int release_fd() noexcept override { return io_->release(); }
 
 private:
     ~socket_transport() override = default;
 
-    struct receive_operation : engine::operation
-    {
-        explicit receive_operation(socket_transport& o) noexcept :
-            operation([](operation& op, engine::completion const& c) noexcept {
-                static_cast<receive_operation&>(op).owner.received(c);
-            }),
-            owner(o)
-        {}
-        socket_transport& owner;
-    };
-    struct send_operation : engine::operation
-    {
-        explicit send_operation(socket_transport& o) noexcept :
-            operation([](operation& op, engine::completion const& c) noexcept {
-                static_cast<send_operation&>(op).owner.sent(c);
-            }),
-            owner(o)
-        {}
-        socket_transport& owner;
-    };
+    friend receive_operation;
+    friend send_operation;
+    [[nodiscard]] engine::operation& receiving() noexcept { return static_cast<receive_operation&>(*this); }
+    [[nodiscard]] engine::operation& sending() noexcept { return static_cast<send_operation&>(*this); }
 
     void received(engine::completion const& c) noexcept
     {
@@ -144,12 +140,22 @@ private:
     }
 
     std::unique_ptr<engine::descriptor> io_;
-    receive_operation receive_;
-    send_operation send_;
     int broken_ = 0;
     bool wanted_ = false;
     bool abandoned_ = false;
 };
+
+receive_operation::receive_operation() noexcept :
+    operation([](operation& op, engine::completion const& c) noexcept {
+        static_cast<socket_transport&>(static_cast<receive_operation&>(op)).received(c);
+    })
+{}
+
+send_operation::send_operation() noexcept :
+    operation([](operation& op, engine::completion const& c) noexcept {
+        static_cast<socket_transport&>(static_cast<send_operation&>(op)).sent(c);
+    })
+{}
 
 } // namespace
 

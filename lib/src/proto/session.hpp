@@ -19,6 +19,8 @@ struct limits
     std::uint64_t max_frame = 1 << 20;
     std::uint64_t max_message = 1 << 20;
     std::uint32_t max_fragments = 1024; // frames of one message, empty ones included
+
+    [[nodiscard]] bool operator==(limits const&) const = default;
 };
 
 // What the next bytes of a connection mean.

@@ -30,7 +30,12 @@ struct connection_settings
     duration pong_timeout;
     duration idle_timeout;
     duration close_timeout;
+
+    bool operator==(connection_settings const&) const = default;
 };
+
+/// The settings as connections share them: those made with the same options one after another have one copy.
+[[nodiscard]] std::shared_ptr<connection_settings const> share(connection_settings const& settings);
 
 class connection_core final : transport_user, turn_end, timer_node
 {
@@ -153,8 +158,8 @@ private:
 
     loop_core& loop_;
     transport_ptr transport_;
+    std::shared_ptr<connection_settings const> settings_;
     proto::session session_;
-    connection_settings settings_;
 
     // reading
     reading* reader_ = nullptr;

@@ -8,9 +8,17 @@
 
 namespace wring::detail {
 
+[[gnu::noinline]] std::shared_ptr<connection_settings const> share(connection_settings const& settings)
+{
+    static thread_local std::shared_ptr<connection_settings const> last;
+    if (!last || *last != settings)
+        last = std::make_shared<connection_settings const>(settings);
+    return last;
+}
+
 connection_core::connection_core(transport_ptr t, proto::role role, connection_settings const& settings,
                                  std::string subprotocol) :
-    loop_(t->loop()), transport_(std::move(t)), session_(role, settings_.limits), settings_(settings),
+    loop_(t->loop()), transport_(std::move(t)), settings_(share(settings)), session_(role, settings_->limits),
     last_received_(loop_.now())
 {
     if (!subprotocol.empty())
@@ -48,12 +56,12 @@ void connection_core::at_turn_end() noexcept
 void connection_core::arm_keepalive() noexcept
 {
     auto next = clock::time_point::max();
-    if (settings_.ping_interval > duration::zero())
-        next = std::max(keepalive_.sent, last_received_) + settings_.ping_interval;
-    if (keepalive_.id != 0 && settings_.pong_timeout > duration::zero())
-        next = std::min(next, keepalive_.sent + settings_.pong_timeout);
-    if (settings_.idle_timeout > duration::zero())
-        next = std::min(next, last_received_ + settings_.idle_timeout);
+    if (settings_->ping_interval > duration::zero())
+        next = std::max(keepalive_.sent, last_received_) + settings_->ping_interval;
+    if (keepalive_.id != 0 && settings_->pong_timeout > duration::zero())
+        next = std::min(next, keepalive_.sent + settings_->pong_timeout);
+    if (settings_->idle_timeout > duration::zero())
+        next = std::min(next, last_received_ + settings_->idle_timeout);
     if (next != clock::time_point::max())
         loop_.arm(*this, next);
 }
@@ -65,16 +73,16 @@ void connection_core::on_timer() noexcept
         auto const now = loop_.now();
         if (paused_)
             last_received_ = now; // it is this side that does not listen
-        else if (settings_.idle_timeout > duration::zero() && now - last_received_ >= settings_.idle_timeout)
+        else if (settings_->idle_timeout > duration::zero() && now - last_received_ >= settings_->idle_timeout)
             return fail(ws::errc::idle_timeout, ws::close_code::internal_error, "idle timeout");
-        if (keepalive_.id != 0 && settings_.pong_timeout > duration::zero() &&
-            now - keepalive_.sent >= settings_.pong_timeout) {
+        if (keepalive_.id != 0 && settings_->pong_timeout > duration::zero() &&
+            now - keepalive_.sent >= settings_->pong_timeout) {
             if (!paused_)
                 return fail(ws::errc::pong_timeout, ws::close_code::internal_error, "keep-alive ping timeout");
             keepalive_.id = 0;
         }
-        if (settings_.ping_interval > duration::zero() && keepalive_.id == 0 &&
-            now - std::max(keepalive_.sent, last_received_) >= settings_.ping_interval)
+        if (settings_->ping_interval > duration::zero() && keepalive_.id == 0 &&
+            now - std::max(keepalive_.sent, last_received_) >= settings_->ping_interval)
             send_keepalive_ping();
         return phase_ == phase::open ? arm_keepalive() : void();
     }
@@ -209,7 +217,7 @@ void connection_core::begin_close(ws::close_code code, std::string_view reason) 
     if (std::exchange(paused_, false))
         transport_->resume_receiving();
     has_pong_ = false;
-    loop_.arm(*this, clock::now() + settings_.close_timeout);
+    loop_.arm(*this, clock::now() + settings_->close_timeout);
     want_turn_end();
 }
 
@@ -278,7 +286,7 @@ void connection_core::drain(std::error_code end) noexcept
         return lose({}, false);
     transport_->resume_receiving(); // to see that end
     paused_ = false;
-    loop_.arm(*this, clock::now() + settings_.close_timeout);
+    loop_.arm(*this, clock::now() + settings_->close_timeout);
     wake_waiters();
 }
 

@@ -144,7 +144,7 @@ bool connection_core::next_piece(piece& out)
         out.next = nullptr;
         p->~piece();
         frame_deallocate(p, sizeof(piece));
-        if (paused_ && unread_ <= settings_.read_limit / 2 && transport_) {
+        if (paused_ && unread_ <= settings_->read_limit / 2 && transport_) {
             paused_ = false;
             transport_->resume_receiving();
             want_turn_end(); // what had arrived before the pause is still to be looked at
@@ -230,7 +230,7 @@ void connection_core::parse_ahead() noexcept
     if (phase_ != phase::open && phase_ != phase::closing)
         return;
     try {
-        while (unread_ < settings_.read_limit || settings_.read_limit == 0 || phase_ == phase::closing) {
+        while (unread_ < settings_->read_limit || settings_->read_limit == 0 || phase_ == phase::closing) {
             piece p;
             if (!pull(p, phase_ == phase::open))
                 return;

@@ -61,7 +61,7 @@ bool connection_core::start(writing& op, std::coroutine_handle<> h, context cons
 // Whether a frame may join the queue now: there is room, and no other message is half-way.
 bool connection_core::may_queue(ws::opcode op) const noexcept
 {
-    bool const room = settings_.send_limit == 0 || queue_.size() < settings_.send_limit;
+    bool const room = settings_->send_limit == 0 || queue_.size() < settings_->send_limit;
     return room && (op == ws::opcode::continuation) == session_.sending_message();
 }
 
@@ -141,7 +141,7 @@ ws::posted connection_core::post(ws::shared_message const& m) noexcept
         return ws::posted::closed;
     auto& message = *m.rep();
     std::size_t const before = queue_.size() + posted_;
-    if (settings_.send_limit != 0 && before > 0 && before + message.frame().size() > settings_.send_limit)
+    if (settings_->send_limit != 0 && before > 0 && before + message.frame().size() > settings_->send_limit)
         return ws::posted::full;
     try {
         if (!waiting_head_ && !session_.sending_message()) {
