@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Counts the library's calls of malloc (the program is linked with --wrap=malloc), and everybody's of operator new.
+// Counts the calls of malloc and operator new by the library and the test (the program is linked with --wrap for both).
 #pragma once
 
 #include <atomic>
@@ -9,6 +9,6 @@ namespace wring::test {
 
 extern std::atomic<std::size_t> mallocs;
 extern std::atomic<std::size_t> news;
-extern std::atomic<bool> malloc_fails; ///< while set, every malloc of the library fails
+extern std::atomic<bool> malloc_fails; ///< while set, every such malloc fails
 
 } // namespace wring::test
