@@ -16,6 +16,7 @@ struct listen_options
     bool no_delay = true;       ///< TCP_NODELAY on accepted streams
     bool v6_only = false;       ///< an IPv6 endpoint takes IPv6 only
 };
+static_assert(std::is_trivially_destructible_v<listen_options>);
 
 /// A listening socket on the loop it was made on. Closed when destroyed; a Unix path is removed then.
 ///

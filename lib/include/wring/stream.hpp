@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <type_traits>
 
 namespace wring {
 
@@ -25,6 +26,7 @@ struct keepalive_options
     std::chrono::seconds interval{10}; ///< between probes
     int probes = 5;                    ///< unanswered ones that end the connection with ETIMEDOUT
 };
+static_assert(std::is_trivially_destructible_v<keepalive_options>);
 
 /// A connected stream socket, or one end of an in-memory pair. Movable; belongs to the loop it was made on.
 ///
@@ -63,8 +65,8 @@ public:
     /// Returns at once.
     void shutdown() noexcept;
 
-    /// Closes at once; a TCP or in-memory peer sees a reset (ECONNRESET), a Unix peer an end of the stream. Pending operations
-    /// end with errc::closed.
+    /// Closes at once; a TCP or in-memory peer sees a reset (ECONNRESET), a Unix peer an end of the stream. Pending
+    /// operations end with errc::closed.
     void abort() noexcept;
 
     [[nodiscard]] endpoint local() const;
@@ -158,9 +160,10 @@ struct connect_stream_options
     bool no_delay = true;
     duration attempt_delay = std::chrono::milliseconds(250); ///< before the next address is tried too (RFC 8305)
 };
+static_assert(std::is_trivially_destructible_v<connect_stream_options>);
 
-/// Connects to `text`: `host:port`, a literal address, `unix:/path` or `unix:@abstract`. A name's addresses are tried in
-/// the manner of RFC 8305 (happy eyeballs): families interleaved, the next one started when the last has
+/// Connects to `text`: `host:port`, a literal address, `unix:/path` or `unix:@abstract`. A name's addresses are tried
+/// in the manner of RFC 8305 (happy eyeballs): families interleaved, the next one started when the last has
 /// failed or attempt_delay has passed; the first that connects wins. Completes with the stream, or the
 /// error of the last attempt. A cancel ends every attempt and completes it with errc::canceled.
 task<result<stream>> connect_stream(std::string text, connect_stream_options options = {});
@@ -171,6 +174,7 @@ struct stream_pair_options
     std::size_t capacity = 64 * 1024; ///< bytes on their way, written and not yet arrived, before a write waits
     std::size_t chunk = 0;            ///< at most so many bytes arrive at a time; 0: all there are
 };
+static_assert(std::is_trivially_destructible_v<stream_pair_options>);
 
 struct stream_pair;
 

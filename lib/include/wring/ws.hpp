@@ -17,6 +17,7 @@ namespace wring {
 
 namespace detail {
 class connection_core;
+struct write_waiter;
 } // namespace detail
 
 namespace ws {
@@ -359,31 +360,37 @@ public:
     }
 };
 
-namespace detail {
-/// What waits for its turn to be queued: a writing coroutine, or a posted message.
-struct queued_write
-{
-    queued_write* next_write = nullptr;
-    bool is_posted = false;
-};
-} // namespace detail
-
-class [[nodiscard]] ws::connection::write_operation : public detail::connection_operation, detail::queued_write
+class [[nodiscard]] ws::connection::write_operation
 {
 public:
-    write_operation(detail::connection_core& core, frame const& f) noexcept : connection_operation(core), frame_(f) {}
+    write_operation(detail::connection_core& core, frame const& f) noexcept : core_(&core), frame_(f) {}
+    write_operation(write_operation&& other) noexcept : core_(other.core_), frame_(other.frame_) {}
+    ~write_operation()
+    {
+        if (waiter_)
+            detail::fatal("wring: a coroutine was destroyed while it writes; children must end before their parents");
+    }
+    bool await_ready() const noexcept { return false; }
     template <detail::coroutine_promise P>
     bool await_suspend(std::coroutine_handle<P> h) noexcept
     {
         return start(h, h.promise().env);
     }
-    result<> await_resume() const noexcept { return error_; }
+    result<> await_resume() noexcept
+    {
+        if (waiter_)
+            finish();
+        return error_;
+    }
 
 private:
     friend detail::connection_core;
     bool start(std::coroutine_handle<> h, detail::context const& env) noexcept;
-    static void cancel(detail::suspension& self) noexcept;
+    void finish() noexcept;
+    detail::connection_core* core_;
     frame frame_;
+    detail::write_waiter* waiter_ = nullptr; // only where it has to wait, which is rare
+    std::error_code error_;
 };
 
 class [[nodiscard]] ws::connection::ping_operation : public detail::connection_operation

@@ -143,7 +143,8 @@ private:
         if (!room && !cancel_send_)
             return; // the peer schedules this end when it has taken something
         sending_ = false;
-        ssize_t const result = std::exchange(cancel_send_, false) ? -ECANCELED : peer_ ? 0 : reset_ ? -ECONNRESET : -EPIPE;
+        int const lost = peer_ ? 0 : reset_ ? ECONNRESET : EPIPE;
+        ssize_t const result = std::exchange(cancel_send_, false) ? -ECANCELED : -lost;
         if (user_)
             user_->on_sent(result);
     }

@@ -105,12 +105,6 @@ bool connection::write_operation::start(std::coroutine_handle<> h, detail::conte
     return core_->start(*this, h, env);
 }
 
-void connection::write_operation::cancel(detail::suspension& self) noexcept
-{
-    auto& op = static_cast<write_operation&>(self);
-    op.core_->cancel(op);
-}
-
 bool connection::ping_operation::start(std::coroutine_handle<> h, detail::context const& env) noexcept
 {
     return core_->start(*this, h, env);

@@ -41,7 +41,6 @@ class connection_core final : transport_user, turn_end, timer_node
 {
 public:
     using reading = reading_operation;
-    using writing = ws::connection::write_operation;
     using pinging = ws::connection::ping_operation;
     using closing = ws::connection::close_operation;
 
@@ -49,10 +48,9 @@ public:
     connection_core(transport_ptr t, proto::role role, connection_settings const& settings, std::string subprotocol);
 
     bool start(reading& op, std::coroutine_handle<> h, context const& env) noexcept;
-    bool start(writing& op, std::coroutine_handle<> h, context const& env) noexcept;
+    bool start(ws::connection::write_operation& op, std::coroutine_handle<> h, context const& env) noexcept;
     bool start(pinging& op, std::coroutine_handle<> h, context const& env) noexcept;
     bool start(closing& op, std::coroutine_handle<> h, context const& env) noexcept;
-    void cancel(writing& op) noexcept;
 
     ws::posted post(ws::shared_message const& m) noexcept;
     void abort() noexcept;
@@ -128,8 +126,11 @@ private:
 
     // write_path.cpp
     [[nodiscard]] bool may_queue(ws::opcode op) const noexcept;
-    void wait_for_turn(writing& op) noexcept;
-    void queue_write(writing& op);
+    void wait_for_turn(write_waiter& w) noexcept;
+    void cancel(write_waiter& op) noexcept;
+    [[nodiscard]] bool copied(ws::frame const& f) const noexcept;
+    void queue_copy(ws::frame const& f);
+    void queue_reference(write_waiter& w);
     std::byte* queue_header(proto::opcode op, bool fin, std::size_t length, proto::mask_key key, std::size_t room);
     void queue_frame(proto::opcode op, bool fin, std::span<std::byte const> payload);
     void queue_control(proto::opcode op, std::span<std::byte const> payload);

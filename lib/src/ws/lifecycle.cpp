@@ -311,10 +311,10 @@ void connection_core::lose(std::error_code error, bool reset) noexcept
 
 void connection_core::let_go() noexcept
 {
-    queue_.clear([this](writing& op) noexcept {
+    queue_.clear([this](write_waiter& op) noexcept {
         if (!op.waiting())
             return;
-        op.error_ = end_;
+        op.error = end_;
         op.wake();
     });
     transport_.release()->abandon(reset_);

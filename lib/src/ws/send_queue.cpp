@@ -8,7 +8,7 @@
 namespace wring::detail {
 
 namespace {
-constexpr std::size_t first_room = 256;
+constexpr std::size_t first_room = 2048 - 64;
 constexpr std::size_t most_room = 4096 - 64; // with its head a block of the free lists' largest class
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ws/shared_message.hpp"
+#include "ws/write_waiter.hpp"
 
 #include <sys/uio.h>
 
@@ -14,7 +15,7 @@ class send_queue
 {
 public:
     /// Told when the bytes that were referred to are no longer needed.
-    using owner = ws::connection::write_operation;
+    using owner = write_waiter;
 
     send_queue() noexcept = default;
     send_queue(send_queue const&) = delete;

@@ -18,14 +18,15 @@ struct posted_message final : queued_write
     ws::shared_message message;
 };
 
-void destroy(posted_message* p) noexcept
+template <class T>
+void destroy(T* p) noexcept
 {
-    p->~posted_message();
-    frame_deallocate(p, sizeof(posted_message));
+    p->~T();
+    frame_deallocate(p, sizeof(T));
 }
 } // namespace
 
-bool connection_core::start(writing& op, std::coroutine_handle<> h, context const& env) noexcept
+bool connection_core::start(ws::connection::write_operation& op, std::coroutine_handle<> h, context const& env) noexcept
 {
     if (phase_ != phase::open) {
         op.error_ = end_ ? end_ : make_error_code(ws::errc::closed);
@@ -36,25 +37,39 @@ bool connection_core::start(writing& op, std::coroutine_handle<> h, context cons
         op.error_ = ws::errc::no_message;
         return false;
     }
-    if (!may_queue(op.frame_.op) || (waiting_head_ && !goes_on)) {
-        wait_for_turn(op);
-    } else {
-        try {
-            queue_write(op);
-        } catch (std::bad_alloc const&) {
-            fail_with_no_memory();
-            op.error_ = end_;
+    bool const now = may_queue(op.frame_.op) && (!waiting_head_ || goes_on);
+    write_waiter* waiter = nullptr;
+    try {
+        if (now && copied(op.frame_)) {
+            queue_copy(op.frame_);
             return false;
         }
-        if (!queue_.refers_to(op))
-            return false;
-        flush(); // most often all of it goes out, and nobody waits
-        if (phase_ == phase::dead && !sending_)
-            op.error_ = end_;
-        if (!queue_.refers_to(op))
-            return false;
+        waiter = new (frame_allocate(sizeof(write_waiter))) write_waiter(*this, op.frame_);
+        if (now)
+            queue_reference(*waiter);
+        else
+            wait_for_turn(*waiter);
+    } catch (std::bad_alloc const&) {
+        if (waiter)
+            destroy(waiter);
+        fail_with_no_memory();
+        op.error_ = end_;
+        return false;
     }
-    op.suspend(h, env, &writing::cancel);
+    if (now) {
+        flush(); // most often all of it goes out, and nobody waits
+        if (!queue_.refers_to(*waiter)) {
+            destroy(waiter);
+            if (phase_ == phase::dead)
+                op.error_ = end_;
+            return false;
+        }
+    }
+    op.waiter_ = waiter;
+    waiter->suspend(h, env, [](suspension& s) noexcept {
+        auto& self = static_cast<write_waiter&>(s);
+        self.core.cancel(self);
+    });
     return true;
 }
 
@@ -66,31 +81,42 @@ bool connection_core::may_queue(ws::opcode op) const noexcept
 }
 
 // A frame that goes on with the open message comes before messages that wait for its end.
-void connection_core::wait_for_turn(writing& op) noexcept
+void connection_core::wait_for_turn(write_waiter& w) noexcept
 {
-    queued_write** link = &waiting_head_;
-    auto goes_on = [](queued_write& w) {
-        return !w.is_posted && static_cast<writing&>(w).frame_.op == ws::opcode::continuation;
+    auto goes_on = [](queued_write& q) {
+        return !q.is_posted && static_cast<write_waiter&>(q).frame.op == ws::opcode::continuation;
     };
-    while (*link && (op.frame_.op != ws::opcode::continuation || goes_on(**link)))
+    bool const first = goes_on(w);
+    queued_write** link = &waiting_head_;
+    while (*link && (!first || goes_on(**link)))
         link = &(*link)->next_write;
-    op.next_write = *link;
-    *link = &op;
-    if (!op.next_write)
-        waiting_tail_ = &op;
+    w.next_write = *link;
+    *link = &w;
+    if (!w.next_write)
+        waiting_tail_ = &w;
 }
 
-// Queues a writer's frame: a copy, or a reference that the queue drops when the bytes are sent.
-void connection_core::queue_write(writing& op)
+// Whether a frame's payload is copied, rather than sent from where it lies: small ones, and what must be masked.
+bool connection_core::copied(ws::frame const& f) const noexcept
 {
-    auto opcode = static_cast<proto::opcode>(op.frame_.op);
-    auto const payload = op.frame_.payload;
-    (void)session_.start_frame(opcode, op.frame_.fin); // may_queue() has checked
+    return f.payload.size() < large_payload || session_.self() == proto::role::client;
+}
+
+void connection_core::queue_copy(ws::frame const& f)
+{
+    auto op = static_cast<proto::opcode>(f.op);
+    (void)session_.start_frame(op, f.fin); // may_queue() has checked
     want_turn_end();
-    if (payload.size() < large_payload || session_.self() == proto::role::client)
-        return queue_frame(opcode, op.frame_.fin, payload);
-    queue_header(opcode, op.frame_.fin, payload.size(), {}, 0);
-    queue_.add(payload, op);
+    queue_frame(op, f.fin, f.payload);
+}
+
+void connection_core::queue_reference(write_waiter& w)
+{
+    auto op = static_cast<proto::opcode>(w.frame.op);
+    (void)session_.start_frame(op, w.frame.fin);
+    want_turn_end();
+    queue_header(op, w.frame.fin, w.frame.payload.size(), {}, 0);
+    queue_.add(w.frame.payload, w);
 }
 
 std::byte* connection_core::queue_header(proto::opcode op, bool fin, std::size_t length, proto::mask_key key,
@@ -176,8 +202,8 @@ void connection_core::queue_pending_pong() noexcept
 void connection_core::queue_waiting() noexcept
 {
     while (queued_write* first = waiting_head_) {
-        auto* writer = first->is_posted ? nullptr : static_cast<writing*>(first);
-        ws::opcode const op = writer ? writer->frame_.op : ws::opcode::binary;
+        auto* writer = first->is_posted ? nullptr : static_cast<write_waiter*>(first);
+        ws::opcode const op = writer ? writer->frame.op : ws::opcode::binary;
         if (phase_ != phase::open || !may_queue(op))
             return;
         waiting_head_ = first->next_write;
@@ -189,15 +215,16 @@ void connection_core::queue_waiting() noexcept
                 posted_ -= posted->message.rep()->frame().size();
                 queue_shared(*posted->message.rep());
                 destroy(posted);
+            } else if (copied(writer->frame)) {
+                queue_copy(writer->frame);
+                writer->wake();
             } else {
-                queue_write(*writer);
-                if (!queue_.refers_to(*writer))
-                    writer->wake();
+                queue_reference(*writer);
             }
         } catch (std::bad_alloc const&) {
             fail_with_no_memory();
             if (writer) {
-                writer->error_ = end_;
+                writer->error = end_;
                 writer->wake();
             }
             return;
@@ -205,7 +232,7 @@ void connection_core::queue_waiting() noexcept
     }
 }
 
-void connection_core::cancel(writing& op) noexcept
+void connection_core::cancel(write_waiter& op) noexcept
 {
     queued_write* previous = nullptr;
     for (queued_write* it = waiting_head_; it; previous = it, it = it->next_write) {
@@ -214,7 +241,7 @@ void connection_core::cancel(writing& op) noexcept
         (previous ? previous->next_write : waiting_head_) = op.next_write;
         if (waiting_tail_ == it)
             waiting_tail_ = previous;
-        op.error_ = errc::canceled;
+        op.error = errc::canceled;
         op.wake();
         queue_waiting();
         return;
@@ -231,8 +258,8 @@ void connection_core::cancel(writing& op) noexcept
 void connection_core::take_over_leaving() noexcept
 {
     try {
-        queue_.take_over_leaving([](writing& op) noexcept {
-            op.error_ = errc::canceled;
+        queue_.take_over_leaving([](write_waiter& op) noexcept {
+            op.error = errc::canceled;
             op.wake();
         });
     } catch (std::bad_alloc const&) {
@@ -244,7 +271,7 @@ void connection_core::flush() noexcept
 {
     queue_pending_pong();
     while (!sending_ && !queue_.empty() && phase_ != phase::dead) {
-        std::array<iovec, 64> buffers;
+        std::array<iovec, 16> buffers; // small: hardened builds clear it each time
         std::span<iovec const> const out(buffers.data(), queue_.gather(buffers));
         ssize_t sent = -EAGAIN;
         if (!loop_.batching() || std::exchange(writable_, false))
@@ -264,7 +291,7 @@ void connection_core::flush() noexcept
 
 void connection_core::consume(std::size_t n) noexcept
 {
-    queue_.consume(n, [](writing& op) noexcept {
+    queue_.consume(n, [](write_waiter& op) noexcept {
         if (op.waiting())
             op.wake();
     });
@@ -304,8 +331,8 @@ void connection_core::fail_writers() noexcept
             destroy(static_cast<posted_message*>(first));
             continue;
         }
-        auto* writer = static_cast<writing*>(first);
-        writer->error_ = end_ ? end_ : make_error_code(ws::errc::closed);
+        auto* writer = static_cast<write_waiter*>(first);
+        writer->error = end_ ? end_ : make_error_code(ws::errc::closed);
         writer->wake();
     }
     waiting_tail_ = nullptr;
@@ -313,3 +340,13 @@ void connection_core::fail_writers() noexcept
 }
 
 } // namespace wring::detail
+
+namespace wring {
+
+void ws::connection::write_operation::finish() noexcept
+{
+    error_ = waiter_->error;
+    detail::destroy(std::exchange(waiter_, nullptr));
+}
+
+} // namespace wring

@@ -253,7 +253,7 @@ private:
             int result;
             unsigned flags;
         };
-        std::array<entry, 128> batch;
+        std::array<entry, 32> batch; // small: hardened builds clear it each time
         for (;;) {
             // Copied first: handlers may submit, and the kernel needs the room.
             unsigned count = 0;

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <wring/ws.hpp>
+
+namespace wring::detail {
+
+/// What waits for its turn to be queued: a writing coroutine, or a posted message.
+struct queued_write
+{
+    queued_write* next_write = nullptr;
+    bool is_posted = false;
+};
+
+/// A write that could not be done at once: it waits for its turn, or until its bytes, which are not copied, are sent.
+struct write_waiter : suspension, queued_write
+{
+    write_waiter(connection_core& c, ws::frame const& f) noexcept : core(c), frame(f) {}
+    connection_core& core;
+    ws::frame frame;
+    std::error_code error;
+};
+
+} // namespace wring::detail
