@@ -19,13 +19,13 @@ public:
     {
         for (int i = 0; i < 16; ++i) {
             raw_socket s(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-            int const r = ::connect(s.get(), static_cast<sockaddr const*>(at_.data()), static_cast<socklen_t>(at_.size()));
+            int const r =
+                ::connect(s.get(), static_cast<sockaddr const*>(at_.data()), static_cast<socklen_t>(at_.size()));
             bool const pending = r != 0 && errno == EINPROGRESS;
             pollfd ready{s.get(), POLLOUT, 0};
             bool const hangs = pending && ::poll(&ready, 1, 0) == 0;
             fillers_.push_back(std::move(s));
-            if (hangs)
-                return;
+            if (hangs) return;
         }
         FAIL("the backlog does not fill");
     }
@@ -98,7 +98,8 @@ task<> delay_option()
     CHECK((::fcntl(other->native_handle(), F_GETFD) & FD_CLOEXEC) != 0);
 }
 
-// ---- several addresses -----------------------------------------------------------------------------------------------
+// ---- several addresses
+// -----------------------------------------------------------------------------------------------
 
 task<> first_address_fails()
 {
@@ -125,7 +126,7 @@ task<> first_address_hangs()
     auto connected = co_await timeout(20s, detail::connect_any(addresses, options));
     REQUIRE(connected);
     CHECK(connected->remote() == server.local());
-    CHECK(clock::now() - start >= 40ms); // twice the delay, no sooner
+    CHECK(clock::now() - start >= 40ms);     // twice the delay, no sooner
     CHECK(open_descriptors() == before + 1); // the attempts that lost are closed
 }
 
@@ -216,8 +217,7 @@ task<> full_unix_backlog()
     std::vector<raw_socket> fillers;
     for (;;) {
         raw_socket s(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-        if (::connect(s.get(), static_cast<sockaddr const*>(at.data()), static_cast<socklen_t>(at.size())) != 0)
-            break;
+        if (::connect(s.get(), static_cast<sockaddr const*>(at.data()), static_cast<socklen_t>(at.size())) != 0) break;
         fillers.push_back(std::move(s));
     }
     auto const late = co_await timeout(30ms, connect_stream(at));
@@ -248,7 +248,10 @@ TEST_CASE("a Unix socket that is not there is an error")
     no_descriptor_leaks const check;
     on_loop(no_unix_listener());
 }
-TEST_CASE("text that is no endpoint does not connect") { on_loop(bad_text()); }
+TEST_CASE("text that is no endpoint does not connect")
+{
+    on_loop(bad_text());
+}
 TEST_CASE("a name connects")
 {
     no_descriptor_leaks const check;

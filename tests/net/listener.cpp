@@ -20,8 +20,7 @@ namespace {
 raw_socket raw_client(endpoint const& at)
 {
     raw_socket s(::socket(at.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (::connect(s.get(), static_cast<sockaddr const*>(at.data()), static_cast<socklen_t>(at.size())) != 0)
-        s.reset();
+    if (::connect(s.get(), static_cast<sockaddr const*>(at.data()), static_cast<socklen_t>(at.size())) != 0) s.reset();
     return s;
 }
 
@@ -39,8 +38,7 @@ task<> accept_on(std::string text)
     REQUIRE(peer);
     CHECK((::fcntl(peer->native_handle(), F_GETFL) & O_NONBLOCK) != 0);
     CHECK((::fcntl(peer->native_handle(), F_GETFD) & FD_CLOEXEC) != 0);
-    if (at.is_ip())
-        CHECK(socket_option(peer->native_handle(), IPPROTO_TCP, TCP_NODELAY) == 1);
+    if (at.is_ip()) CHECK(socket_option(peer->native_handle(), IPPROTO_TCP, TCP_NODELAY) == 1);
     CHECK(::write(client.get(), "hello", 5) == 5);
     auto const got = co_await read_text(*peer, 5);
     CHECK(got == "hello");
@@ -94,7 +92,7 @@ task<> unix_paths()
     temporary_folder const folder;
     std::string const path = folder / "socket";
     auto const at = endpoint::parse("unix:" + path).value();
-    {   // Left over by a process that has ended.
+    { // Left over by a process that has ended.
         raw_socket const dead(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
         REQUIRE(::bind(dead.get(), static_cast<sockaddr const*>(at.data()), static_cast<socklen_t>(at.size())) == 0);
     }
@@ -265,7 +263,8 @@ task<> accept_ahead()
     }
 }
 
-// ---- out of descriptors ----------------------------------------------------------------------------------------------
+// ---- out of descriptors
+// ----------------------------------------------------------------------------------------------
 
 /// No file descriptor can be opened while it lives.
 class no_descriptors_left
@@ -360,7 +359,8 @@ task<> closed_while_out_of_descriptors()
     CHECK(outcome == errc::closed);
 }
 
-// ---- several loops ---------------------------------------------------------------------------------------------------
+// ---- several loops
+// ---------------------------------------------------------------------------------------------------
 
 /// What the threads of a test share.
 struct loops
@@ -407,8 +407,7 @@ void two_loops(std::string const& where, int clients)
         for (int i = 0; i < clients; ++i) {
             auto const s = raw_client(shared.at.front());
             char number = 0;
-            if (::read(s.get(), &number, 1) == 1)
-                ++answered;
+            if (::read(s.get(), &number, 1) == 1) ++answered;
         }
         std::lock_guard const lock(shared.mutex);
         for (loop* l : shared.running)
@@ -432,8 +431,7 @@ void two_loops(std::string const& where, int clients)
 task<> refused_on_each_loop(std::string const* where, std::atomic<int>* refused)
 {
     auto const taken = listener::bind(*where);
-    if (!taken && taken.error() == std::errc::address_in_use)
-        ++*refused;
+    if (!taken && taken.error() == std::errc::address_in_use) ++*refused;
     co_return;
 }
 
@@ -475,8 +473,7 @@ TEST_CASE("connections are accepted at every kind of endpoint")
     temporary_folder const folder;
     std::string where = GENERATE("127.0.0.1:0", "[::1]:0", "localhost:0", "unix:@wring-test-listener", "a path");
     CAPTURE(where);
-    if (where == "a path")
-        where = "unix:" + folder / "s";
+    if (where == "a path") where = "unix:" + folder / "s";
     on_loop(accept_on(where));
 }
 TEST_CASE("a port in use is an error")
@@ -534,8 +531,7 @@ TEST_CASE("an accept canceled at any suspension loses no connection")
             plan.delay = delay;
             on_loop(accept_session(where, plan));
             canceled += plan.canceled;
-            if (plan.suspensions <= at)
-                break;
+            if (plan.suspensions <= at) break;
         }
     }
     CHECK(canceled >= 4);

@@ -67,10 +67,22 @@ task<> left_to_the_end()
 
 } // namespace
 
-TEST_CASE("an in-memory stream can deliver in small pieces") { on_loop(chunks_arrive_one_by_one()); }
-TEST_CASE("an in-memory stream takes its capacity before a write waits") { on_loop(capacity_is_the_limit()); }
-TEST_CASE("the ends of an in-memory stream may close in any order") { on_loop(both_ends_go_in_any_order()); }
-TEST_CASE("a loop ends after its in-memory streams") { on_loop(left_to_the_end()); }
+TEST_CASE("an in-memory stream can deliver in small pieces")
+{
+    on_loop(chunks_arrive_one_by_one());
+}
+TEST_CASE("an in-memory stream takes its capacity before a write waits")
+{
+    on_loop(capacity_is_the_limit());
+}
+TEST_CASE("the ends of an in-memory stream may close in any order")
+{
+    on_loop(both_ends_go_in_any_order());
+}
+TEST_CASE("a loop ends after its in-memory streams")
+{
+    on_loop(left_to_the_end());
+}
 
 TEST_CASE("an in-memory stream needs no descriptor")
 {

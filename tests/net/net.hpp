@@ -72,8 +72,7 @@ public:
     temporary_folder()
     {
         std::string name = (std::filesystem::temp_directory_path() / "wring-XXXXXX").string();
-        if (!::mkdtemp(name.data()))
-            throw std::system_error(errno, std::system_category(), "mkdtemp");
+        if (!::mkdtemp(name.data())) throw std::system_error(errno, std::system_category(), "mkdtemp");
         path_ = name;
     }
     temporary_folder(temporary_folder const&) = delete;
@@ -99,8 +98,7 @@ public:
     ~raw_socket() { reset(); }
     void reset() noexcept
     {
-        if (fd_ >= 0)
-            ::close(std::exchange(fd_, -1));
+        if (fd_ >= 0) ::close(std::exchange(fd_, -1));
     }
     [[nodiscard]] int get() const noexcept { return fd_; }
     int release() noexcept { return std::exchange(fd_, -1); }
@@ -123,8 +121,7 @@ inline raw_socket bound_socket(endpoint& at, int backlog)
     raw_socket s(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     auto const any = endpoint::parse("127.0.0.1:0").value();
     REQUIRE(::bind(s.get(), static_cast<sockaddr const*>(any.data()), static_cast<socklen_t>(any.size())) == 0);
-    if (backlog >= 0)
-        REQUIRE(::listen(s.get(), backlog) == 0);
+    if (backlog >= 0) REQUIRE(::listen(s.get(), backlog) == 0);
     sockaddr_storage name{};
     socklen_t size = sizeof name;
     REQUIRE(::getsockname(s.get(), reinterpret_cast<sockaddr*>(&name), &size) == 0);
@@ -182,8 +179,7 @@ inline task<std::string> read_text(stream& s, std::size_t size)
 {
     std::vector<std::byte> buffer(size);
     auto const got = co_await s.read(buffer);
-    if (!got)
-        co_return "error: " + got.error().message();
+    if (!got) co_return "error: " + got.error().message();
     co_return std::string(text_of(*got));
 }
 
@@ -194,26 +190,37 @@ inline task<result<std::vector<std::byte>>> read_all(stream& s)
     std::vector<std::byte> buffer(16 * 1024);
     for (;;) {
         auto const got = co_await s.read_some(buffer);
-        if (!got && got.error() == errc::end_of_stream)
-            co_return all;
-        if (!got)
-            co_return got.error();
+        if (!got && got.error() == errc::end_of_stream) co_return all;
+        if (!got) co_return got.error();
         all.insert(all.end(), got->begin(), got->end());
     }
 }
 
-// ---- connected pairs of every kind -----------------------------------------------------------------------------------
+// ---- connected pairs of every kind
+// -----------------------------------------------------------------------------------
 
-enum class kind { tcp, tcp6, unix_path, unix_abstract, memory };
+enum class kind
+{
+    tcp,
+    tcp6,
+    unix_path,
+    unix_abstract,
+    memory
+};
 
 inline char const* name_of(kind k)
 {
     switch (k) {
-    case kind::tcp: return "TCP";
-    case kind::tcp6: return "TCP on IPv6";
-    case kind::unix_path: return "Unix path";
-    case kind::unix_abstract: return "abstract Unix";
-    case kind::memory: return "in memory";
+    case kind::tcp:
+        return "TCP";
+    case kind::tcp6:
+        return "TCP on IPv6";
+    case kind::unix_path:
+        return "Unix path";
+    case kind::unix_abstract:
+        return "abstract Unix";
+    case kind::memory:
+        return "in memory";
     }
     return "?";
 }
@@ -230,17 +237,14 @@ inline task<stream_pair> connected(kind k, pair_options options = {})
 {
     if (k == kind::memory) {
         stream_pair_options in_memory;
-        if (options.small_buffers)
-            in_memory.capacity = 4096;
+        if (options.small_buffers) in_memory.capacity = 4096;
         in_memory.chunk = options.chunk;
         co_return make_stream_pair(in_memory);
     }
     temporary_folder folder;
     std::string at = "127.0.0.1:0";
-    if (k == kind::tcp6)
-        at = "[::1]:0";
-    if (k == kind::unix_path)
-        at = "unix:" + folder / "pair";
+    if (k == kind::tcp6) at = "[::1]:0";
+    if (k == kind::unix_path) at = "unix:" + folder / "pair";
     if (k == kind::unix_abstract) {
         static int number = 0;
         at = "unix:@wring-test-" + std::to_string(::getpid()) + "-" + std::to_string(++number);
@@ -259,7 +263,8 @@ inline task<stream_pair> connected(kind k, pair_options options = {})
     co_return pair;
 }
 
-// ---- cancels at chosen points ----------------------------------------------------------------------------------------
+// ---- cancels at chosen points
+// ----------------------------------------------------------------------------------------
 
 /// Cancels the n-th operation that suspends, `delay` turns of the loop after it has suspended.
 struct cancel_plan
@@ -279,8 +284,7 @@ struct delayed_stop
 
     static void arm(std::shared_ptr<delayed_stop> d)
     {
-        if (!d->stop)
-            return;
+        if (!d->stop) return;
         if (d->left-- == 0)
             d->stop->request();
         else
@@ -295,10 +299,8 @@ struct watched
     template <class P>
     bool await_suspend(std::coroutine_handle<P> h)
     {
-        if (!operation.await_suspend(h))
-            return false;
-        if (plan.suspensions++ == plan.at)
-            delayed_stop::arm(stop);
+        if (!operation.await_suspend(h)) return false;
+        if (plan.suspensions++ == plan.at) delayed_stop::arm(stop);
         return true;
     }
     auto await_resume() { return operation.await_resume(); }
@@ -321,8 +323,7 @@ auto under(cancel_plan& plan, Operation operation) -> task<detail::await_result<
     inside::watched<Operation> watched{operation, plan, stop};
     auto outcome = co_await watched;
     stop->stop = nullptr;
-    if (!outcome && outcome.error() == errc::canceled)
-        ++plan.canceled;
+    if (!outcome && outcome.error() == errc::canceled) ++plan.canceled;
     co_return outcome;
 }
 

@@ -13,8 +13,8 @@ task<> resolve_literals()
     CHECK(v4.value() == std::vector<endpoint>{endpoint::parse("127.0.0.1:9001").value()});
     auto v6 = co_await resolve("[::1]:9001");
     CHECK(v6.value() == std::vector<endpoint>{endpoint::parse("[::1]:9001").value()});
-    auto path = co_await resolve("unix:/tmp/x");
-    CHECK(path.value() == std::vector<endpoint>{endpoint::parse("unix:/tmp/x").value()});
+    auto path = co_await resolve("unix:/run/x");
+    CHECK(path.value() == std::vector<endpoint>{endpoint::parse("unix:/run/x").value()});
     auto apart = co_await resolve("127.0.0.1", 80);
     CHECK(apart.value() == std::vector<endpoint>{endpoint::parse("127.0.0.1:80").value()});
     auto apart6 = co_await resolve("::1", 80);
@@ -60,8 +60,7 @@ task<> cancel_at_once()
         static task<> look_up(std::size_t& count)
         {
             auto found = co_await resolve("nobody.invalid:80");
-            if (found.error() == errc::canceled)
-                ++count;
+            if (found.error() == errc::canceled) ++count;
         }
     };
     for (int i = 0; i < 4; ++i)

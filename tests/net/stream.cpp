@@ -51,7 +51,8 @@ task<> read_into(stream& s, std::span<std::byte> buffer, bool whole, result<std:
 task<> whole_and_in_order(kind k)
 {
     auto pair = co_await connected(k);
-    for (std::size_t size : {std::size_t{1}, std::size_t{125}, std::size_t{16384}, std::size_t{16385}, std::size_t{300000}}) {
+    for (std::size_t size :
+         {std::size_t{1}, std::size_t{125}, std::size_t{16384}, std::size_t{16385}, std::size_t{300000}}) {
         CAPTURE(size);
         background_write there;
         auto const sent = pattern(size, static_cast<std::uint32_t>(size));
@@ -103,8 +104,7 @@ task<> write_bytes(stream& s, std::vector<std::byte> const& bytes, std::error_co
 {
     for (std::byte const b : bytes) {
         auto const written = co_await s.write(std::span(&b, 1));
-        if (!written)
-            error = written.error();
+        if (!written) error = written.error();
     }
     s.shutdown();
 }
@@ -249,8 +249,7 @@ task<> destroyed_with_bytes_taken_in(kind k)
 std::error_code reset_of(kind k)
 {
     // A Unix socket knows no reset of its own; it gives one where bytes were lost only.
-    if (k == kind::unix_path || k == kind::unix_abstract)
-        return errc::end_of_stream;
+    if (k == kind::unix_path || k == kind::unix_abstract) return errc::end_of_stream;
     return std::make_error_code(std::errc::connection_reset);
 }
 
@@ -425,8 +424,7 @@ task<> echo_all(stream& s)
     std::vector<std::byte> buffer(5000);
     while (auto const got = co_await s.read_some(buffer)) {
         auto const written = co_await s.write(*got);
-        if (!written)
-            break;
+        if (!written) break;
     }
     s.shutdown();
 }
@@ -466,13 +464,13 @@ task<> receiving_pauses(kind k)
     std::size_t before = 0;
     for (int still = 0; still < 20; ++still) {
         co_await turns(5);
-        if (pair.second.buffered() != before)
-            still = 0;
+        if (pair.second.buffered() != before) still = 0;
         before = pair.second.buffered();
     }
     CHECK_FALSE(write.done);
     CHECK(pair.second.buffered() > 0);
-    // The limit, and at most the loop's receive buffers, which may all have been on their way when receiving was paused.
+    // The limit, and at most the loop's receive buffers, which may all have been on their way when receiving was
+    // paused.
     run_options const defaults;
     CHECK(pair.second.buffered() <= 64 * 1024 + std::size_t{defaults.receive_buffers} * defaults.receive_buffer_size);
 
@@ -489,7 +487,7 @@ constexpr struct
 {
     std::size_t size;
     bool whole;
-} script[] = {{1, true},    {7, false},  {100, true},   {64 * 1024, false}, {4096, true}, {3, true},
+} script[] = {{1, true},     {7, false}, {100, true},   {64 * 1024, false}, {4096, true}, {3, true},
               {30000, true}, {1, false}, {50000, true}, {20000, false},     {9999, true}};
 
 task<> write_in_pieces(stream& s, std::vector<std::byte> const& bytes)
@@ -499,8 +497,7 @@ task<> write_in_pieces(stream& s, std::vector<std::byte> const& bytes)
     for (std::size_t i = 0; done < bytes.size(); ++i) {
         std::size_t const n = std::min(sizes[i % std::size(sizes)], bytes.size() - done);
         auto const written = co_await s.write(std::span(bytes).subspan(done, n));
-        if (!written)
-            co_return;
+        if (!written) co_return;
         done += n;
         co_await turns(2);
     }
@@ -550,8 +547,7 @@ void canceled_at_every_suspension(kind k)
             on_loop(scripted_session(k, plan, sent, got));
             CHECK(same_bytes(got, sent));
             canceled += plan.canceled;
-            if (plan.suspensions <= at)
-                break; // the script ran through
+            if (plan.suspensions <= at) break; // the script ran through
             CHECK(plan.canceled <= 1);
         }
     }
@@ -771,11 +767,9 @@ task<> socket_options(kind k)
     auto pair = co_await connected(k);
     int const fd = pair.second.native_handle();
     CHECK(pair.second.set_no_delay(false));
-    if (is_ip(k))
-        CHECK(socket_option(fd, IPPROTO_TCP, TCP_NODELAY) == 0);
+    if (is_ip(k)) CHECK(socket_option(fd, IPPROTO_TCP, TCP_NODELAY) == 0);
     CHECK(pair.second.set_no_delay(true));
-    if (is_ip(k))
-        CHECK(socket_option(fd, IPPROTO_TCP, TCP_NODELAY) == 1);
+    if (is_ip(k)) CHECK(socket_option(fd, IPPROTO_TCP, TCP_NODELAY) == 1);
 
     keepalive_options keep;
     keep.idle = 11s;
@@ -918,29 +912,86 @@ task<> moved_while_in_use()
 
 } // namespace
 
-TEST_CASE("what is written arrives whole and in order") { on_every_kind(whole_and_in_order); }
-TEST_CASE("read_some gives what is there, read fills the buffer") { on_every_kind(read_some_gives_what_is_there); }
-TEST_CASE("writers of single bytes are no trouble") { on_every_kind(one_byte_at_a_time); }
-TEST_CASE("writing nothing does nothing") { on_every_kind(empty_writes); }
+TEST_CASE("what is written arrives whole and in order")
+{
+    on_every_kind(whole_and_in_order);
+}
+TEST_CASE("read_some gives what is there, read fills the buffer")
+{
+    on_every_kind(read_some_gives_what_is_there);
+}
+TEST_CASE("writers of single bytes are no trouble")
+{
+    on_every_kind(one_byte_at_a_time);
+}
+TEST_CASE("writing nothing does nothing")
+{
+    on_every_kind(empty_writes);
+}
 
-TEST_CASE("each direction of a stream ends by itself") { on_every_kind(half_closes); }
-TEST_CASE("a stream that ends inside a read is an error") { on_every_kind(ends_inside_a_read); }
-TEST_CASE("the end comes after what was written before it") { on_every_kind(end_after_what_was_written); }
-TEST_CASE("a destroyed stream delivers what was written") { on_every_kind(destroyed_after_a_write); }
-TEST_CASE("a stream destroyed with unread data in the system resets") { on_every_kind(destroyed_with_unread_data); }
-TEST_CASE("a stream destroyed with bytes taken in ends cleanly") { on_every_kind(destroyed_with_bytes_taken_in); }
+TEST_CASE("each direction of a stream ends by itself")
+{
+    on_every_kind(half_closes);
+}
+TEST_CASE("a stream that ends inside a read is an error")
+{
+    on_every_kind(ends_inside_a_read);
+}
+TEST_CASE("the end comes after what was written before it")
+{
+    on_every_kind(end_after_what_was_written);
+}
+TEST_CASE("a destroyed stream delivers what was written")
+{
+    on_every_kind(destroyed_after_a_write);
+}
+TEST_CASE("a stream destroyed with unread data in the system resets")
+{
+    on_every_kind(destroyed_with_unread_data);
+}
+TEST_CASE("a stream destroyed with bytes taken in ends cleanly")
+{
+    on_every_kind(destroyed_with_bytes_taken_in);
+}
 
-TEST_CASE("a reset reaches a peer that reads") { on_every_kind(reset_while_the_peer_reads); }
-TEST_CASE("what had arrived before a reset can be read") { on_every_kind(reset_keeps_what_had_arrived); }
-TEST_CASE("a reset that a write saw first is no clean end for a read") { on_every_kind(reset_seen_by_a_write_first); }
-TEST_CASE("a reset ends the writes that wait") { on_every_kind(reset_ends_waiting_writes); }
-TEST_CASE("an abort ends the operations of its own side") { on_every_kind(abort_ends_ones_own_operations); }
+TEST_CASE("a reset reaches a peer that reads")
+{
+    on_every_kind(reset_while_the_peer_reads);
+}
+TEST_CASE("what had arrived before a reset can be read")
+{
+    on_every_kind(reset_keeps_what_had_arrived);
+}
+TEST_CASE("a reset that a write saw first is no clean end for a read")
+{
+    on_every_kind(reset_seen_by_a_write_first);
+}
+TEST_CASE("a reset ends the writes that wait")
+{
+    on_every_kind(reset_ends_waiting_writes);
+}
+TEST_CASE("an abort ends the operations of its own side")
+{
+    on_every_kind(abort_ends_ones_own_operations);
+}
 
-TEST_CASE("concurrent writes go out whole, in the order of the calls") { on_every_kind(writers_take_turns); }
-TEST_CASE("a second reader is refused and disturbs nothing") { on_every_kind(second_reader_is_refused); }
-TEST_CASE("reading and writing go on side by side") { on_every_kind(reads_while_writing); }
+TEST_CASE("concurrent writes go out whole, in the order of the calls")
+{
+    on_every_kind(writers_take_turns);
+}
+TEST_CASE("a second reader is refused and disturbs nothing")
+{
+    on_every_kind(second_reader_is_refused);
+}
+TEST_CASE("reading and writing go on side by side")
+{
+    on_every_kind(reads_while_writing);
+}
 
-TEST_CASE("receiving pauses where nobody reads, and the peer's write waits") { on_every_kind(receiving_pauses); }
+TEST_CASE("receiving pauses where nobody reads, and the peer's write waits")
+{
+    on_every_kind(receiving_pauses);
+}
 
 TEST_CASE("a read canceled at any suspension loses no byte")
 {
@@ -949,20 +1000,47 @@ TEST_CASE("a read canceled at any suspension loses no byte")
     no_descriptor_leaks const check;
     canceled_at_every_suspension(k);
 }
-TEST_CASE("an operation under a stop request has no effect") { on_every_kind(canceled_beforehand); }
-TEST_CASE("a read that timed out goes on later") { on_every_kind(read_times_out); }
+TEST_CASE("an operation under a stop request has no effect")
+{
+    on_every_kind(canceled_beforehand);
+}
+TEST_CASE("a read that timed out goes on later")
+{
+    on_every_kind(read_times_out);
+}
 TEST_CASE("a write canceled before its first byte leaves the stream good")
 {
     on_every_kind(write_canceled_before_its_first_byte);
 }
-TEST_CASE("the last write of the queue can be canceled") { on_every_kind(last_write_in_the_queue_canceled); }
-TEST_CASE("a write canceled in the middle closes its direction") { on_every_kind(write_canceled_in_the_middle); }
-TEST_CASE("an end that waited for a torn write is sent") { on_every_kind(torn_write_after_shutdown); }
+TEST_CASE("the last write of the queue can be canceled")
+{
+    on_every_kind(last_write_in_the_queue_canceled);
+}
+TEST_CASE("a write canceled in the middle closes its direction")
+{
+    on_every_kind(write_canceled_in_the_middle);
+}
+TEST_CASE("an end that waited for a torn write is sent")
+{
+    on_every_kind(torn_write_after_shutdown);
+}
 
-TEST_CASE("a stream knows its addresses") { on_every_kind(addresses); }
-TEST_CASE("the options of a stream reach its socket") { on_every_kind(socket_options); }
-TEST_CASE("a descriptor can be released and adopted") { on_every_kind(release_and_adopt); }
-TEST_CASE("a stream in use is not released and stays as it was") { on_every_kind(not_released_while_in_use); }
+TEST_CASE("a stream knows its addresses")
+{
+    on_every_kind(addresses);
+}
+TEST_CASE("the options of a stream reach its socket")
+{
+    on_every_kind(socket_options);
+}
+TEST_CASE("a descriptor can be released and adopted")
+{
+    on_every_kind(release_and_adopt);
+}
+TEST_CASE("a stream in use is not released and stays as it was")
+{
+    on_every_kind(not_released_while_in_use);
+}
 TEST_CASE("only connected stream sockets are adopted")
 {
     no_descriptor_leaks const check;
@@ -973,4 +1051,7 @@ TEST_CASE("half of a socket pair is a stream")
     no_descriptor_leaks const check;
     on_loop(adopt_half_a_socket_pair());
 }
-TEST_CASE("a stream may move while it is read") { on_loop(moved_while_in_use()); }
+TEST_CASE("a stream may move while it is read")
+{
+    on_loop(moved_while_in_use());
+}
