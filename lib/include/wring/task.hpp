@@ -324,11 +324,11 @@ public:
     suspension() = default;
     suspension([[maybe_unused]] suspension&& other) noexcept : ready_node(), stop_callback()
     {
-        assert(!other.waiting_ && "an operation moves only before it is awaited");
+        assert(!other.handle_ && "an operation moves only before it is awaited");
     }
     ~suspension()
     {
-        if (waiting_)
+        if (handle_)
             fatal("wring: a coroutine was destroyed while it waits for an operation; children must end before "
                   "their parents (see scope)");
     }
@@ -344,12 +344,10 @@ public:
     {
         handle_ = h;
         loop_ = env.loop;
-        waiting_ = true;
         on_cancel_ = on_cancel;
         run = [](ready_node& node) {
             auto& self = static_cast<suspension&>(node);
-            self.waiting_ = false;
-            self.loop_->resume(self.handle_);
+            self.loop_->resume(std::exchange(self.handle_, nullptr));
         };
         on_stop = [](stop_callback& callback) noexcept {
             auto& self = static_cast<suspension&>(callback);
@@ -366,14 +364,13 @@ public:
         loop_->make_ready(*this);
     }
 
-    [[nodiscard]] bool waiting() const noexcept { return waiting_; }
+    [[nodiscard]] bool waiting() const noexcept { return static_cast<bool>(handle_); }
     [[nodiscard]] scheduler& loop() const noexcept { return *loop_; }
 
 private:
-    std::coroutine_handle<> handle_;
+    std::coroutine_handle<> handle_; ///< while it waits
     scheduler* loop_ = nullptr;
     void (*on_cancel_)(suspension&) noexcept = nullptr;
-    bool waiting_ = false;
 };
 
 /// Gives the context of the awaiting coroutine, without suspending it.

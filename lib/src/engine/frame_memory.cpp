@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t step = 32;
 constexpr std::size_t classes = 128;            // up to 4 KiB; larger blocks come from the heap
-constexpr std::size_t max_free_bytes = 256 << 10; // kept per class
+constexpr std::size_t max_free_bytes = 128 << 10; // kept per class
 
 class free_lists
 {

@@ -62,7 +62,7 @@ public:
     [[nodiscard]] std::size_t buffered() const noexcept { return queue_.size(); }
     [[nodiscard]] std::string_view subprotocol() const noexcept
     {
-        return subprotocol_ ? std::string_view(*subprotocol_) : std::string_view();
+        return extras_ ? std::string_view(extras_->subprotocol) : std::string_view();
     }
     [[nodiscard]] endpoint remote() const { return transport_ ? transport_->remote() : endpoint(); }
     [[nodiscard]] endpoint local() const { return transport_ ? transport_->local() : endpoint(); }
@@ -95,9 +95,10 @@ private:
     };
 
     /// Rarely needed, so not part of every connection.
-    struct ending : stop_callback // the loop's, for when the drain has lasted too long
+    struct extras : stop_callback // the loop's, for when the drain has lasted too long
     {
-        std::string reason;
+        std::string subprotocol;
+        std::string reason; // of the close
         connection_core* core = nullptr;
     };
 
@@ -194,8 +195,7 @@ private:
     // ending
     closing* closers_ = nullptr;
     std::error_code end_; // what reading and writing give when it is over
-    std::unique_ptr<ending> details_;
-    std::unique_ptr<std::string> subprotocol_;
+    std::unique_ptr<extras> extras_;
     ws::close_code code_ = ws::close_code::no_status;
     phase phase_ = phase::open;
     bool closed_by_peer_ = false;

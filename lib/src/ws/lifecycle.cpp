@@ -21,8 +21,10 @@ connection_core::connection_core(transport_ptr t, proto::role role, connection_s
     loop_(t->loop()), transport_(std::move(t)), settings_(share(settings)), session_(role, settings_->limits),
     last_received_(loop_.now())
 {
-    if (!subprotocol.empty())
-        subprotocol_ = std::make_unique<std::string>(std::move(subprotocol));
+    if (!subprotocol.empty()) {
+        extras_ = std::make_unique<extras>();
+        extras_->subprotocol = std::move(subprotocol);
+    }
     call = [](turn_end& entry) noexcept { static_cast<connection_core&>(entry).at_turn_end(); };
     fire = [](timer_node& node) noexcept { static_cast<connection_core&>(node).on_timer(); };
     loop_.retain();
@@ -185,9 +187,9 @@ void connection_core::note_ending(ws::close_code code, std::string_view reason, 
     if (reason.empty())
         return;
     try {
-        if (!details_)
-            details_ = std::make_unique<ending>();
-        details_->reason = reason;
+        if (!extras_)
+            extras_ = std::make_unique<extras>();
+        extras_->reason = reason;
     } catch (std::bad_alloc const&) { // it ends all the same, without its reason
     }
 }
@@ -369,15 +371,15 @@ void connection_core::orphan() noexcept
     }
     drop_unread();
     try {
-        if (!details_)
-            details_ = std::make_unique<ending>();
+        if (!extras_)
+            extras_ = std::make_unique<extras>();
     } catch (std::bad_alloc const&) {
         lose({}, true);
     }
-    if (details_) {
-        details_->core = this;
-        details_->on_stop = [](stop_callback& c) noexcept { static_cast<ending&>(c).core->lose({}, true); };
-        loop_.give_up().add(*details_);
+    if (extras_) {
+        extras_->core = this;
+        extras_->on_stop = [](stop_callback& c) noexcept { static_cast<extras&>(c).core->lose({}, true); };
+        loop_.give_up().add(*extras_);
     }
     want_turn_end(); // which deletes this when all is over
 }
@@ -387,7 +389,7 @@ ws::status connection_core::status() const noexcept
     ws::status s;
     s.open = phase_ == phase::open;
     s.code = code_;
-    s.reason = details_ ? std::string_view(details_->reason) : std::string_view();
+    s.reason = extras_ ? std::string_view(extras_->reason) : std::string_view();
     s.closed_by_peer = closed_by_peer_;
     s.error = end_;
     if (!s.open && !end_)

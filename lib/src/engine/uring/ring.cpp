@@ -24,14 +24,11 @@ ring::ring(unsigned submission_entries, unsigned completion_entries)
         params.flags = flags;
         params.cq_entries = completion_entries;
         error = io_uring_queue_init_params(submission_entries, &ring_, &params);
-        if (error == 0)
-            break;
-        if (error != -EINVAL)
-            throw std::system_error(-error, std::system_category(), "io_uring_setup");
+        if (error == 0) break;
+        if (error != -EINVAL) throw std::system_error(-error, std::system_category(), "io_uring_setup");
     }
-    if (error != 0)
-        throw std::system_error(-error, std::system_category(), "io_uring_setup");
-    io_uring_ring_dontfork(&ring_); // a child must not share the queues
+    if (error != 0) throw std::system_error(-error, std::system_category(), "io_uring_setup");
+    io_uring_ring_dontfork(&ring_);    // a child must not share the queues
     io_uring_register_ring_fd(&ring_); // saves a lookup per call; failure costs nothing else
     unsigned workers[2] = {4, 8};
     io_uring_register_iowq_max_workers(&ring_, workers); // sockets never need them: keep what does bounded
@@ -42,21 +39,19 @@ ring::~ring()
     io_uring_queue_exit(&ring_);
 }
 
-buffer_ring::buffer_ring(io_uring* owner, unsigned entries, block_pool& blocks) :
-    owner_(owner), ring_bytes_(entries * sizeof(io_uring_buf)), entries_(entries), blocks_(blocks), slots_(entries)
+buffer_ring::buffer_ring(io_uring* owner, unsigned entries, block_pool& blocks)
+    : owner_(owner), ring_bytes_(entries * sizeof(io_uring_buf)), entries_(entries), blocks_(blocks), slots_(entries)
 {
     void* memory =
         ::mmap(nullptr, ring_bytes_, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE | MAP_POPULATE, -1, 0);
-    if (memory == MAP_FAILED)
-        throw std::system_error(errno, std::system_category(), "mmap of a buffer ring");
+    if (memory == MAP_FAILED) throw std::system_error(errno, std::system_category(), "mmap of a buffer ring");
     ::madvise(memory, ring_bytes_, MADV_DONTFORK);
     ring_ = static_cast<io_uring_buf_ring*>(memory);
     uapi::buffer_ring_registration registration{};
     registration.ring_address = reinterpret_cast<unsigned long long>(memory);
     registration.ring_entries = entries;
     registration.group = group;
-    int const error =
-        io_uring_register_buf_ring(owner_, reinterpret_cast<io_uring_buf_reg*>(&registration), 0);
+    int const error = io_uring_register_buf_ring(owner_, reinterpret_cast<io_uring_buf_reg*>(&registration), 0);
     if (error != 0) {
         ::munmap(memory, ring_bytes_);
         throw std::system_error(-error, std::system_category(), "registering a buffer ring");
@@ -81,8 +76,7 @@ bool buffer_ring::fill(unsigned short id) noexcept
 {
     block* b = blocks_.take();
     slots_[id] = b;
-    if (!b)
-        return false;
+    if (!b) return false;
     WRING_POISON(b->data(), b->capacity); // the kernel's, until a completion names it
     io_uring_buf_ring_add(ring_, b->data(), b->capacity, id, io_uring_buf_ring_mask(entries_), added_);
     ++added_;
@@ -94,22 +88,18 @@ block* buffer_ring::take(unsigned short id, std::size_t size) noexcept
     block* b = slots_[id];
     WRING_UNPOISON(b->data(), b->capacity);
     b->end = b->begin + size;
-    if (!fill(id))
-        ++empty_;
+    if (!fill(id)) ++empty_;
     return b;
 }
 
 bool buffer_ring::publish() noexcept
 {
     for (unsigned id = 0; empty_ > 0 && id < entries_; ++id) {
-        if (slots_[id])
-            continue;
-        if (!fill(static_cast<unsigned short>(id)))
-            break;
+        if (slots_[id]) continue;
+        if (!fill(static_cast<unsigned short>(id))) break;
         --empty_;
     }
-    if (added_ > 0)
-        io_uring_buf_ring_advance(ring_, std::exchange(added_, static_cast<unsigned short>(0)));
+    if (added_ > 0) io_uring_buf_ring_advance(ring_, std::exchange(added_, static_cast<unsigned short>(0)));
     return empty_ < entries_;
 }
 
