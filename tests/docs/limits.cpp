@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: BSL-1.0
+// docs/howto/limits.md and docs/reference/options.md: setting limits, and the defaults that the pages name.
+#include "program.hpp"
+
+using namespace wring;
+using namespace std::chrono_literals;
+
+// [set]
+task<result<ws::connection>> open(stream peer)
+{
+    return upgrade(std::move(peer), {
+        .max_message = 64 * 1024,
+        .send_limit = 256 * 1024,
+        .ping_interval = 5s,
+        .pong_timeout = 5s,
+        .idle_timeout = 15s,
+    });
+}
+// [/set]
+
+// [full]
+/// Sends, or says goodbye to a peer that does not keep up.
+void send_or_drop(ws::connection& ws, ws::shared_message const& message)
+{
+    if (ws.post(message) == ws::posted::full)
+        ws.abort();
+}
+// [/full]
+
+// [count]
+/// At most `most` sessions at a time; others wait in the listen queue of the system.
+task<> serve(listener& server, task<> (*session)(stream), std::size_t most)
+{
+    scope sessions;
+    for (;;) {
+        while (sessions.size() >= most)
+            if (auto slept = co_await sleep_for(50ms); !slept)
+                break;
+        auto peer = co_await server.accept();
+        if (!peer)
+            break;
+        sessions.spawn(session(std::move(*peer)));
+    }
+    co_await sessions.join();
+}
+// [/count]
+
+constexpr ws::upgrade_options u;
+constexpr ws::connect_options c;
+constexpr run_options r;
+constexpr listen_options l;
+constexpr keepalive_options k;
+constexpr connect_stream_options cs;
+constexpr stream_pair_options sp;
+constexpr std::size_t ki = 1024, mi = 1024 * 1024;
+static_assert(u.subprotocols.empty() && u.origins.empty() && u.headers.empty());
+static_assert(u.max_head == 16 * ki && u.max_target == 8 * ki && u.max_fields == 100);
+static_assert(u.max_message == mi && u.max_frame == mi && u.max_fragments == 1024);
+static_assert(u.send_limit == mi && u.read_limit == 64 * ki);
+static_assert(u.handshake_timeout == 10s && u.ping_interval == 20s && u.pong_timeout == 20s);
+static_assert(u.idle_timeout == 60s && u.close_timeout == 5s);
+static_assert(c.subprotocols.empty() && c.origin.empty() && c.headers.empty());
+static_assert(c.max_head == 16 * ki && c.max_fields == 100);
+static_assert(c.max_message == mi && c.max_frame == mi && c.max_fragments == 1024);
+static_assert(c.send_limit == mi && c.read_limit == 64 * ki);
+static_assert(c.handshake_timeout == 10s && c.ping_interval == 20s && c.pong_timeout == 20s);
+static_assert(c.idle_timeout == 60s && c.close_timeout == 5s);
+static_assert(r.threads == 1 && r.engine == engine_kind::automatic && !r.pin && r.handle_signals);
+static_assert(r.receive_buffer_size == 16 * ki && r.receive_buffers == 128);
+static_assert(r.submission_entries == 512 && r.completion_entries == 4096 && r.drain == 10s);
+static_assert(l.backlog == 1024 && l.no_delay && !l.v6_only);
+static_assert(k.on && k.idle == 60s && k.interval == 10s && k.probes == 5);
+static_assert(cs.no_delay && cs.attempt_delay == 250ms);
+static_assert(sp.capacity == 64 * ki && sp.chunk == 0);
+
+task<> session(stream peer)
+{
+    auto ws = co_await open(std::move(peer));
+    if (!ws)
+        co_return;
+    while (auto message = co_await ws->read())
+        if (!co_await ws->write(*message))
+            break;
+}
+
+task<> try_all()
+{
+    auto server = listener::bind("127.0.0.1:0").value();
+    auto const url = "ws://" + server.local().to_string() + "/";
+    scope children;
+    children.spawn(serve(server, session, 1));
+    auto ws = (co_await connect(url)).value();
+    std::string const large(64 * 1024 + 1, 'x');
+    (co_await ws.write(large)).value();
+    auto end = co_await ws.read();
+    docs::expect(end.error() == ws::closed, "the server closes");
+    docs::expect(ws.status().code == ws::close_code::message_too_big, "with 1009");
+    docs::expect(!ws.status().reason.empty(), "and says why");
+
+    auto next = (co_await connect(url)).value(); // when the first is over
+    auto impatient = co_await timeout(200ms, connect(url));
+    docs::expect(!impatient && impatient.error() == errc::timed_out, "a second session has to wait");
+    (co_await next.write("hello")).value();
+    docs::expect((co_await next.read()).has_value(), "the limit on messages is no limit on connections");
+    send_or_drop(next, ws::shared_message::text("x"));
+    (co_await next.close()).value();
+    children.request_stop();
+    co_await children.join();
+}
+
+int main()
+{
+    return docs::run_in_time(try_all());
+}
