@@ -32,7 +32,8 @@ struct run_options
     bool pin = false;                                ///< binds loop i to the i-th processor this process may use
     bool handle_signals = true;                      ///< SIGINT and SIGTERM request stop; a second one ends at once
     std::uint32_t receive_buffer_size = 16 * 1024;   ///< bytes per buffer lent to the kernel
-    std::uint32_t receive_buffers = 128;             ///< buffers lent to the kernel per loop; rounded up to 2^n
+    std::uint32_t receive_buffers = 64;              ///< buffers lent to the kernel per loop at most, a power of 2;
+                                                     ///< 16 at first, more where they do not suffice
     std::uint32_t submission_entries = 512;          ///< io_uring: submission queue
     std::uint32_t completion_entries = 4096;         ///< io_uring: completion queue
     std::chrono::milliseconds drain{10'000};         ///< after the root has ended: longest wait for closing connections

@@ -412,7 +412,7 @@ public:
 private:
     friend detail::connection_core;
     bool start(std::coroutine_handle<> h, detail::context const& env) noexcept;
-    std::uint64_t id_ = 0;
+    std::uint32_t id_ = 0;
     clock::time_point sent_;
     duration round_trip_{};
     ping_operation* next_ = nullptr;

@@ -11,9 +11,9 @@ namespace wring::detail {
 
 namespace {
 
-constexpr std::size_t step = 32;
-constexpr std::size_t classes = 128;            // up to 4 KiB; larger blocks come from the heap
-constexpr std::size_t max_free_bytes = 128 << 10; // kept per class
+constexpr std::size_t step = 16;
+constexpr std::size_t classes = 256;            // up to 4 KiB; larger blocks come from the heap
+constexpr std::size_t max_free_bytes = 64 << 10; // kept per class
 
 class free_lists
 {

@@ -54,12 +54,14 @@ private:
     bool known_;
 };
 
-void report(std::exception_ptr const& failure) noexcept
+void report(shared_run& shared, std::exception_ptr const& failure) noexcept
 {
     try {
         std::rethrow_exception(failure);
     } catch (std::exception const& e) {
-        log_line(fmt::format("wring: {}", e.what()));
+        std::lock_guard lock(shared.mutex);
+        if (shared.reported.insert(e.what()).second)
+            log_line(fmt::format("wring: {}", e.what()));
     } catch (...) {
         log_line("wring: an exception of unknown type left the root task");
     }
@@ -98,7 +100,7 @@ bool run_loop(shared_run& shared, unsigned index, task_factory make, void* argum
     }
     if (!failure)
         return true;
-    report(failure);
+    report(shared, failure);
     shared.request_stop();
     return false;
 }

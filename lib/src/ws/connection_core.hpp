@@ -90,8 +90,8 @@ private:
 
     struct outgoing_ping
     {
-        std::uint64_t id = 0; // 0: none
         clock::time_point sent;
+        std::uint32_t id = 0; // 0: none
     };
 
     /// Rarely needed, so not part of every connection.
@@ -188,7 +188,7 @@ private:
     // pings
     pinging* pings_ = nullptr; // oldest first
     outgoing_ping keepalive_;
-    std::uint64_t ping_ids_ = 0;
+    std::uint32_t ping_ids_ = 0;
     duration round_trip_{};
     clock::time_point last_received_;
 

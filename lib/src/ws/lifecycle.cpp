@@ -96,7 +96,7 @@ void connection_core::on_timer() noexcept
 
 void connection_core::send_keepalive_ping() noexcept
 {
-    keepalive_ = {++ping_ids_, loop_.now()};
+    keepalive_ = {loop_.now(), ++ping_ids_};
     try {
         queue_control(proto::opcode::ping, std::as_bytes(std::span(&keepalive_.id, 1)));
     } catch (std::bad_alloc const&) {
@@ -142,7 +142,7 @@ bool connection_core::start(pinging& op, std::coroutine_handle<> h, context cons
 // A pong answers its ping and all before it (RFC 6455 section 5.5.3). Others, which nobody asked for, are ignored.
 void connection_core::received_pong(std::span<std::byte const> payload) noexcept
 {
-    std::uint64_t id = 0;
+    std::uint32_t id = 0;
     if (payload.size() != sizeof id)
         return;
     std::memcpy(&id, payload.data(), sizeof id);

@@ -48,11 +48,10 @@ void send_queue::pop() noexcept
 
 std::byte* send_queue::extend(std::size_t n)
 {
-    if (!tail_ || static_cast<std::size_t>(tail_->limit - tail_->end) < n) {
-        std::size_t room = first_room;
-        if (tail_) // the more is queued, the larger
-            room = std::min(most_room, std::max(room, size_));
-        push(make(std::max(room, n)));
+    if (!tail_ || room() < n) {
+        // The more is queued, the larger the next piece.
+        std::size_t const wanted = tail_ ? std::min(most_room, std::max(first_room, size_)) : first_room;
+        push(make(std::max(wanted, n)));
     }
     std::byte* const at = tail_->end;
     tail_->end += n;

@@ -28,6 +28,11 @@ public:
     [[nodiscard]] bool empty() const noexcept { return !head_; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
+    /// Bytes that extend() can give without taking memory.
+    [[nodiscard]] std::size_t room() const noexcept
+    {
+        return tail_ ? static_cast<std::size_t>(tail_->limit - tail_->end) : 0;
+    }
     /// Room for `n` bytes at the end, to be written at once.
     [[nodiscard]] std::byte* extend(std::size_t n);
     /// Refers to the bytes of a message.

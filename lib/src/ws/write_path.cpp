@@ -153,8 +153,8 @@ void connection_core::queue_shared(ws::shared_message::representation& message)
 {
     auto opcode = message.op;
     (void)session_.start_frame(opcode, true);
-    // A client must mask each copy with its own key; small ones are cheaper copied than referred to.
-    if (session_.self() == proto::role::client || message.payload_size < 128)
+    // A client must mask each copy with its own key. A server copies where that takes no memory.
+    if (session_.self() == proto::role::client || queue_.room() >= message.frame().size())
         queue_frame(opcode, true, message.payload());
     else
         queue_.add(message);

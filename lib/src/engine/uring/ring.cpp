@@ -3,11 +3,44 @@
 
 #include "engine/uring/uapi.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <sys/mman.h>
 #include <system_error>
 
+#if defined(__SANITIZE_THREAD__)
+#define WRING_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WRING_TSAN 1
+#endif
+#endif
+#ifdef WRING_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
 namespace wring::engine {
+
+namespace {
+
+// liburing maps and unmaps past TSan's eyes, and a ring may get the addresses of one that another thread has closed. The
+// kernel orders the two; this tells TSan.
+[[maybe_unused]] char all_rings;
+
+void ring_opened() noexcept
+{
+#ifdef WRING_TSAN
+    __tsan_acquire(&all_rings);
+#endif
+}
+void ring_closing() noexcept
+{
+#ifdef WRING_TSAN
+    __tsan_release(&all_rings);
+#endif
+}
+
+} // namespace
 
 ring::ring(unsigned submission_entries, unsigned completion_entries)
 {
@@ -28,6 +61,7 @@ ring::ring(unsigned submission_entries, unsigned completion_entries)
         if (error != -EINVAL) throw std::system_error(-error, std::system_category(), "io_uring_setup");
     }
     if (error != 0) throw std::system_error(-error, std::system_category(), "io_uring_setup");
+    ring_opened();
     io_uring_ring_dontfork(&ring_);    // a child must not share the queues
     io_uring_register_ring_fd(&ring_); // saves a lookup per call; failure costs nothing else
     unsigned workers[2] = {4, 8};
@@ -36,11 +70,13 @@ ring::ring(unsigned submission_entries, unsigned completion_entries)
 
 ring::~ring()
 {
+    ring_closing();
     io_uring_queue_exit(&ring_);
 }
 
 buffer_ring::buffer_ring(io_uring* owner, unsigned entries, block_pool& blocks)
-    : owner_(owner), ring_bytes_(entries * sizeof(io_uring_buf)), entries_(entries), blocks_(blocks), slots_(entries)
+    : owner_(owner), ring_bytes_(entries * sizeof(io_uring_buf)), entries_(entries),
+    used_(std::min(entries, 16U)), blocks_(blocks), slots_(entries)
 {
     void* memory =
         ::mmap(nullptr, ring_bytes_, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE | MAP_POPULATE, -1, 0);
@@ -57,7 +93,7 @@ buffer_ring::buffer_ring(io_uring* owner, unsigned entries, block_pool& blocks)
         throw std::system_error(-error, std::system_category(), "registering a buffer ring");
     }
     io_uring_buf_ring_init(ring_);
-    empty_ = entries_;
+    empty_ = used_;
     publish();
 }
 
@@ -94,13 +130,20 @@ block* buffer_ring::take(unsigned short id, std::size_t size) noexcept
 
 bool buffer_ring::publish() noexcept
 {
-    for (unsigned id = 0; empty_ > 0 && id < entries_; ++id) {
+    for (unsigned id = 0; empty_ > 0 && id < used_; ++id) {
         if (slots_[id]) continue;
         if (!fill(static_cast<unsigned short>(id))) break;
         --empty_;
     }
     if (added_ > 0) io_uring_buf_ring_advance(ring_, std::exchange(added_, static_cast<unsigned short>(0)));
-    return empty_ < entries_;
+    return empty_ < used_;
+}
+
+void buffer_ring::grow() noexcept
+{
+    unsigned const more = std::min(entries_ - used_, used_);
+    used_ += more;
+    empty_ += more;
 }
 
 } // namespace wring::engine

@@ -29,7 +29,8 @@ private:
 /// Buffers that the kernel fills for multishot receives, shared by all sockets of a loop (IORING_REGISTER_PBUF_RING).
 ///
 /// A slot is refilled with another block as soon as its block has been filled, so a block that somebody keeps
-/// never starves the others: the ring is empty only within one batch of completions, or without memory.
+/// never starves the others: the ring is empty only within one batch of completions, or without memory. The kernel
+/// takes the buffers in turn, so few are in use at first, which stay in the caches, and more when they did not suffice.
 class buffer_ring
 {
 public:
@@ -47,6 +48,9 @@ public:
     /// Fills slots that no memory could be had for; publishes what take() has put in. True where the ring has buffers.
     bool publish() noexcept;
 
+    /// The buffers did not suffice: doubles their number, up to the ring's size. Takes effect with publish().
+    void grow() noexcept;
+
 private:
     bool fill(unsigned short id) noexcept;
 
@@ -54,6 +58,7 @@ private:
     io_uring_buf_ring* ring_ = nullptr;
     std::size_t ring_bytes_;
     unsigned entries_;
+    unsigned used_; ///< slots that are filled, from the first on
     block_pool& blocks_;
     std::vector<block*> slots_;
     unsigned short added_ = 0; ///< and not yet published

@@ -271,6 +271,8 @@ private:
             if (count < batch.size())
                 break;
         }
+        if (!starved_.empty())
+            buffers_.grow();
         if (buffers_.publish()) // in the order in which they ran dry
             for (operation* op = starved_.pop(); op && submit(*op); op = starved_.pop()) {
             }
