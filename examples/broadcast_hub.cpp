@@ -3,9 +3,7 @@
 #include "hub_page.hpp"
 #include "options.hpp"
 
-#include <algorithm>
 #include <atomic>
-#include <cctype>
 #include <mutex>
 
 using namespace wring;
@@ -17,10 +15,8 @@ class hub
 public:
     explicit hub(std::size_t loops) : rooms_(loops) {}
 
-    void open() { set_home(&this_loop()); } // on each loop, before its first member
-    void close() { set_home(nullptr); }     // and after its last
-    void join(ws::connection& member) { mine().members.push_back(&member); }
-    void leave(ws::connection& member) { std::erase(mine().members, &member); }
+    void join(ws::connection& member) { change([&](auto& members) { members.push_back(&member); }); }
+    void leave(ws::connection& member) { change([&](auto& members) { std::erase(members, &member); }); }
 
     void publish(ws::shared_message const& message)
     {
@@ -41,7 +37,7 @@ private:
     struct room
     {
         std::vector<ws::connection*> members; // touched by its loop only
-        loop* home = nullptr;                 // under the mutex
+        loop* home = nullptr;                 // while it has members; under the mutex
     };
 
     static void deliver(room& r, ws::shared_message const& message)
@@ -50,11 +46,12 @@ private:
             if (member->post(message) == ws::posted::full) // never waits: a slow client stalls nobody
                 member->abort();                           // and is dropped; its read() ends
     }
-    room& mine() { return rooms_[this_loop().index()]; }
-    void set_home(loop* home)
+    void change(auto edit)
     {
         std::lock_guard lock(mutex_);
-        mine().home = home;
+        auto& mine = rooms_[this_loop().index()];
+        edit(mine.members);
+        mine.home = mine.members.empty() ? nullptr : &this_loop();
     }
 
     std::mutex mutex_;
@@ -74,8 +71,8 @@ struct name_hook
     task<response> operator()(request const& r)
     {
         auto const wanted = r.query_value("name").value_or("");
-        auto plain = [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; };
-        if (!wanted.empty() && wanted.size() <= 32 && std::all_of(wanted.begin(), wanted.end(), plain))
+        auto const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        if (!wanted.empty() && wanted.size() <= 32 && wanted.find_first_not_of(plain) == wanted.npos)
             name = wanted;
         co_return response::accept();
     }
@@ -108,12 +105,10 @@ task<> accept_sessions(scope& sessions, std::string where, hub& all)
 
 task<> serve(server_options const& options, hub& all)
 {
-    all.open();
     scope sessions;
     for (auto const& where : options.bind)
         sessions.spawn(accept_sessions(sessions, where, all));
     co_await sessions.join();
-    all.close();
 }
 
 int main(int argc, char** argv)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 // A WebSocket client: sends the lines of standard input, prints the messages that come back.
-#include <wring/wring.hpp>
+#include "input.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <getopt.h>
-#include <iostream>
-#include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -17,17 +17,26 @@ struct client_options
     std::string url;
     std::string origin;
     std::string subprotocols;
-    std::vector<std::string> headers;
+    std::vector<header> headers; // views of the command line
     run_options run;
 };
+
+header parse_header(std::string_view line)
+{
+    auto const colon = std::min(line.find(':'), line.size());
+    auto const value = std::min(line.find_first_not_of(" \t", colon + 1), line.size());
+    return {line.substr(0, colon), line.substr(value)};
+}
 
 client_options parse(int argc, char** argv)
 {
     auto usage = [&](std::FILE* to, int status) {
-        std::fprintf(to, "usage: %s URL [--origin ORIGIN] [--header 'Name: value']... [--subprotocol NAME]...\n"
-                         "       [--engine auto|uring|asio]\n\n"
-                         "Sends each line of standard input to ws://HOST[:PORT]/PATH, prints what comes back, and closes\n"
-                         "at the end of the input. Exit status: 0 after a clean close, 1 otherwise.\n", argv[0]);
+        std::fprintf(to,
+                     "usage: %s URL [--origin ORIGIN] [--header 'Name: value']... [--subprotocol NAME]...\n"
+                     "       [--engine auto|uring|asio]\n\n"
+                     "Sends each line of standard input to ws://HOST[:PORT]/PATH, prints what comes back, and closes\n"
+                     "at the end of the input. Exit status: 0 after a clean close, 1 otherwise.\n",
+                     argv[0]);
         std::exit(status);
     };
     option const known[] = {{"origin", required_argument, nullptr, 'o'},
@@ -46,71 +55,49 @@ client_options parse(int argc, char** argv)
         else if (c == 's')
             options.subprotocols += (options.subprotocols.empty() ? "" : ",") + std::string(optarg);
         else if (c == 'H' && std::string_view(optarg).find(':') != std::string_view::npos)
-            options.headers.emplace_back(optarg);
+            options.headers.push_back(parse_header(optarg));
         else if (c == 'e' && engine)
             options.run.engine = *engine;
         else
             usage(stderr, 2);
     }
-    if (argc - optind != 1)
-        usage(stderr, 2);
+    if (argc - optind != 1) usage(stderr, 2);
     options.url = argv[optind];
     return options;
-}
-
-std::vector<header> split_headers(std::vector<std::string> const& lines)
-{
-    std::vector<header> headers;
-    for (std::string_view line : lines) {
-        auto const colon = line.find(':');
-        auto const value = line.find_first_not_of(" \t", colon + 1);
-        headers.push_back({line.substr(0, colon), value == line.npos ? "" : line.substr(value)});
-    }
-    return headers;
-}
-
-std::optional<std::string> read_line()
-{
-    std::string line;
-    return std::getline(std::cin, line) ? std::optional(line) : std::nullopt;
 }
 
 // [send]
 task<> send_lines(ws::connection& ws)
 {
-    while (auto line = co_await offload(read_line)) // blocks, so on the thread pool
-        if (!co_await ws.write(*line))
-            co_return;
-    auto const closed = co_await ws.close();
-    if (!closed)
-        std::fprintf(stderr, "client: %s\n", closed.error().message().c_str());
+    input_lines input;
+    auto line = co_await input.next();
+    for (; line; line = co_await input.next())
+        if (!co_await ws.write(*line)) co_return;
+    if (line.error() == errc::end_of_stream) (void)co_await ws.close(); // how that went is in ws.status()
 }
 // [/send]
 
 // [talk]
 task<> talk(client_options const& options)
 {
-    auto const headers = split_headers(options.headers);
     auto ws = co_await connect(
-        options.url, {.subprotocols = options.subprotocols, .origin = options.origin, .headers = headers});
-    if (!ws)
-        throw std::runtime_error("can't connect to " + options.url + ": " + ws.error().message());
+        options.url, {.subprotocols = options.subprotocols, .origin = options.origin, .headers = options.headers});
+    if (!ws) throw std::runtime_error("can't connect to " + options.url + ": " + ws.error().message());
     scope sending;
     sending.spawn(send_lines(*ws));
-    while (auto message = co_await ws->read())
-        std::printf("%.*s\n", static_cast<int>(message->payload.size()), message->text().data()), std::fflush(stdout);
+    while (auto message = co_await ws->read()) {
+        std::fwrite(message->payload.data(), 1, message->payload.size(), stdout);
+        std::putchar('\n'), std::fflush(stdout);
+    }
+    sending.request_stop(); // there may be more input, but nobody to send it to
+    co_await sending.join();
 
     auto const how = ws->status();
-    if (how.error != ws::closed)
-        std::fprintf(stderr, "client: %s\n", how.error.message().c_str());
-    else if (how.closed_by_peer)
-        std::fprintf(stderr, "client: closed by the server: %u %.*s\n", static_cast<unsigned>(how.code),
-                     static_cast<int>(how.reason.size()), how.reason.data());
-    if (sending.size() > 0) // standard input still blocks a thread, and nothing can cancel that
-        std::_Exit(how.error == ws::closed ? 0 : 1);
-    co_await sending.join();
-    if (how.error != ws::closed)
-        throw std::runtime_error("the connection did not end cleanly");
+    if (how.open) co_return; // Ctrl-C. The end of `ws` closes the connection with 1001, and run() waits for that.
+    if (how.error != ws::closed) throw std::runtime_error("lost the connection: " + how.error.message());
+    if (how.closed_by_peer)
+        std::fprintf(stderr, "client: closed by the server: %u%s%.*s\n", static_cast<unsigned>(how.code),
+                     how.reason.empty() ? "" : " ", static_cast<int>(how.reason.size()), how.reason.data());
 }
 // [/talk]
 
