@@ -72,11 +72,10 @@ task<std::string> message_or_news(ws::connection& ws, event& news)
 // [guard]
 task<> survive(stream peer, task<> (*handler)(ws::connection&))
 {
-    auto ws = co_await upgrade(std::move(peer));
-    if (!ws)
-        co_return;
     try {
-        co_await handler(*ws);
+        auto ws = co_await upgrade(std::move(peer));
+        if (ws)
+            co_await handler(*ws);
     } catch (std::exception const& e) { // one session's fault shall not end the others
         std::fprintf(stderr, "session: %s\n", e.what());
     }
@@ -173,6 +172,7 @@ task<> try_all()
         auto ws = (co_await connect_over(std::move(ours), "ws://test/")).value();
         (co_await ws.write("this")).value();
         docs::expect((co_await ws.read()).error() == ws::closed, "the connection is closed");
+        docs::expect(ws.status().code == ws::close_code::internal_error, "with 1011");
         co_await running.join();
     }
     {

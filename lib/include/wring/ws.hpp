@@ -170,7 +170,7 @@ struct upgrade_options
     std::size_t send_limit = 1 << 20;                        ///< bytes queued before write() waits, post() says full
     std::size_t read_limit = 64 * 1024;                      ///< bytes received and unread before receiving pauses
     duration handshake_timeout = std::chrono::seconds(10);   ///< for all of the opening handshake
-    duration ping_interval = std::chrono::seconds(20);       ///< between keep-alive pings
+    duration ping_interval = std::chrono::seconds(20);       ///< of silence before a keep-alive ping
     duration pong_timeout = std::chrono::seconds(20);        ///< for the answer to one
     duration idle_timeout = std::chrono::seconds(60);        ///< without receiving anything, pongs included
     duration close_timeout = std::chrono::seconds(5);        ///< for the peer's close frame, and its end of the stream
@@ -195,7 +195,7 @@ struct connect_options
     std::size_t send_limit = 1 << 20;                        ///< bytes queued before write() waits, post() says full
     std::size_t read_limit = 64 * 1024;                      ///< bytes received and unread before receiving pauses
     duration handshake_timeout = std::chrono::seconds(10);   ///< for all of the opening handshake, connecting included
-    duration ping_interval = std::chrono::seconds(20);       ///< between keep-alive pings
+    duration ping_interval = std::chrono::seconds(20);       ///< of silence before a keep-alive ping
     duration pong_timeout = std::chrono::seconds(20);        ///< for the answer to one
     duration idle_timeout = std::chrono::seconds(60);        ///< without receiving anything, pongs included
     duration close_timeout = std::chrono::seconds(5);        ///< for the peer's close frame, and its end of the stream
@@ -284,7 +284,7 @@ private:
 /// Does the server's part of the opening handshake (RFC 6455 section 4.2) on a stream just accepted.
 ///
 /// Completes with the open connection; frames that came with the request are delivered. Otherwise the request has been
-/// answered (400, 403, 405, 408, 413, 414, 417, 426, 431, 503, 505, or what a hook said), the stream is closing
+/// answered (400, 403, 405, 408, 414, 417, 426, 431, 500, 503, 505, or what a hook said), the stream is closing
 /// in the background, and the error says why. The whole is bound by handshake_timeout. A cancel closes the
 /// stream unanswered.
 task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options = {});
@@ -300,7 +300,7 @@ task<result<ws::connection>> connect_over(stream peer, std::string url, ws::conn
 
 namespace detail {
 
-/// What reading and writing operations share: they start in the connection's core.
+/// What pinging and closing operations share.
 class connection_operation : protected suspension
 {
 public:
@@ -314,10 +314,11 @@ protected:
     friend connection_core;
 };
 
-/// A coroutine that waits for data.
-class reading_operation : public connection_operation
+/// A coroutine that waits for data. It lies in the frame of every idle connection's session, so it is kept small.
+class reading_operation : protected suspension
 {
 public:
+    bool await_ready() const noexcept { return false; }
     template <coroutine_promise P>
     bool await_suspend(std::coroutine_handle<P> h) noexcept
     {
@@ -325,10 +326,15 @@ public:
     }
 
 protected:
-    reading_operation(connection_core& core, bool whole) noexcept : connection_operation(core), whole_(whole) {}
-    bool start(std::coroutine_handle<> h, context const& env) noexcept;
+    enum class outcome : std::uint8_t { data, busy, canceled, ended };
 
+    reading_operation(connection_core& core, bool whole) noexcept : core_(&core), whole_(whole) {}
+    bool start(std::coroutine_handle<> h, context const& env) noexcept;
+    [[nodiscard]] std::error_code error() const noexcept;
+
+    connection_core* core_;
     ws::frame frame_;
+    outcome outcome_ = outcome::data;
     bool whole_; ///< a message, not a frame
 
     friend connection_core;
@@ -342,8 +348,8 @@ public:
     explicit read_frame_operation(detail::connection_core& core) noexcept : reading_operation(core, false) {}
     result<frame> await_resume() const noexcept
     {
-        if (error_)
-            return error_;
+        if (outcome_ != outcome::data)
+            return error();
         return frame_;
     }
 };
@@ -354,8 +360,8 @@ public:
     explicit read_operation(detail::connection_core& core) noexcept : reading_operation(core, true) {}
     result<message> await_resume() const noexcept
     {
-        if (error_)
-            return error_;
+        if (outcome_ != outcome::data)
+            return error();
         return message{frame_.op == opcode::text, frame_.payload};
     }
 };
