@@ -39,6 +39,8 @@ struct run_options
     std::chrono::milliseconds drain{10'000};         ///< after the root has ended: longest wait for closing connections
 };
 
+static_assert(std::is_trivially_destructible_v<run_options>, "g++ 12 destroys such temporaries twice");
+
 class loop;
 
 namespace detail {

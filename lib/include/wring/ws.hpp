@@ -300,7 +300,7 @@ task<result<ws::connection>> connect_over(stream peer, std::string url, ws::conn
 
 namespace detail {
 
-/// What reading and writing operations share: they start in the connection's core.
+/// What pinging and closing operations share.
 class connection_operation : protected suspension
 {
 public:
@@ -314,10 +314,11 @@ protected:
     friend connection_core;
 };
 
-/// A coroutine that waits for data.
-class reading_operation : public connection_operation
+/// A coroutine that waits for data. It lies in the frame of every idle connection's session, so it is kept small.
+class reading_operation : protected suspension
 {
 public:
+    bool await_ready() const noexcept { return false; }
     template <coroutine_promise P>
     bool await_suspend(std::coroutine_handle<P> h) noexcept
     {
@@ -325,10 +326,15 @@ public:
     }
 
 protected:
-    reading_operation(connection_core& core, bool whole) noexcept : connection_operation(core), whole_(whole) {}
-    bool start(std::coroutine_handle<> h, context const& env) noexcept;
+    enum class outcome : std::uint8_t { data, busy, canceled, ended };
 
+    reading_operation(connection_core& core, bool whole) noexcept : core_(&core), whole_(whole) {}
+    bool start(std::coroutine_handle<> h, context const& env) noexcept;
+    [[nodiscard]] std::error_code error() const noexcept;
+
+    connection_core* core_;
     ws::frame frame_;
+    outcome outcome_ = outcome::data;
     bool whole_; ///< a message, not a frame
 
     friend connection_core;
@@ -342,8 +348,8 @@ public:
     explicit read_frame_operation(detail::connection_core& core) noexcept : reading_operation(core, false) {}
     result<frame> await_resume() const noexcept
     {
-        if (error_)
-            return error_;
+        if (outcome_ != outcome::data)
+            return error();
         return frame_;
     }
 };
@@ -354,8 +360,8 @@ public:
     explicit read_operation(detail::connection_core& core) noexcept : reading_operation(core, true) {}
     result<message> await_resume() const noexcept
     {
-        if (error_)
-            return error_;
+        if (outcome_ != outcome::data)
+            return error();
         return message{frame_.op == opcode::text, frame_.payload};
     }
 };

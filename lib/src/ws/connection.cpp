@@ -117,6 +117,15 @@ bool connection::close_operation::start(std::coroutine_handle<> h, detail::conte
 
 } // namespace ws
 
+std::error_code detail::reading_operation::error() const noexcept
+{
+    switch (outcome_) {
+    case outcome::busy: return errc::busy;
+    case outcome::canceled: return errc::canceled;
+    default: return core_->end();
+    }
+}
+
 bool detail::reading_operation::start(std::coroutine_handle<> h, context const& env) noexcept
 {
     return core_->start(*this, h, env);

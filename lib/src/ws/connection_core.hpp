@@ -58,6 +58,8 @@ public:
     void orphan() noexcept;
 
     [[nodiscard]] ws::status status() const noexcept;
+    /// What reading and writing give when it is over; no error while it is not.
+    [[nodiscard]] std::error_code end() const noexcept { return end_; }
     [[nodiscard]] bool is_open() const noexcept { return phase_ == phase::open; }
     [[nodiscard]] std::size_t buffered() const noexcept { return queue_.size(); }
     [[nodiscard]] std::string_view subprotocol() const noexcept
@@ -183,13 +185,12 @@ private:
     send_queue queue_;
     queued_write* waiting_head_ = nullptr;
     queued_write* waiting_tail_ = nullptr;
-    std::size_t posted_ = 0; // bytes of messages among the waiting
 
     // pings
     pinging* pings_ = nullptr; // oldest first
     outgoing_ping keepalive_;
     std::uint32_t ping_ids_ = 0;
-    duration round_trip_{};
+    std::chrono::duration<std::uint32_t, std::micro> round_trip_{}; // of the last answered ping
     clock::time_point last_received_;
 
     // ending

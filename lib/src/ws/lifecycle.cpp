@@ -151,14 +151,14 @@ void connection_core::received_pong(std::span<std::byte const> payload) noexcept
     auto const now = clock::now();
     if (keepalive_.id != 0 && keepalive_.id <= id) {
         if (keepalive_.id == id)
-            round_trip_ = now - keepalive_.sent;
+            round_trip_ = std::chrono::duration_cast<decltype(round_trip_)>(now - keepalive_.sent);
         keepalive_.id = 0;
     }
     while (pings_ && pings_->id_ <= id) {
         pinging& op = *std::exchange(pings_, pings_->next_);
         op.round_trip_ = now - op.sent_;
         if (op.id_ == id)
-            round_trip_ = op.round_trip_;
+            round_trip_ = std::chrono::duration_cast<decltype(round_trip_)>(op.round_trip_);
         op.wake();
     }
 }

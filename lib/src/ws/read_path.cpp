@@ -10,11 +10,11 @@ namespace wring::detail {
 bool connection_core::start(reading& op, std::coroutine_handle<> h, context const& env) noexcept
 {
     if (reader_) {
-        op.error_ = errc::busy;
+        op.outcome_ = reading::outcome::busy;
         return false;
     }
     if (env.stop && env.stop->requested()) {
-        op.error_ = errc::canceled;
+        op.outcome_ = reading::outcome::canceled;
         return false;
     }
     view_.reset();
@@ -35,7 +35,7 @@ void connection_core::cancel(reading& op) noexcept
     if (reader_ != &op)
         return; // complete already
     reader_ = nullptr; // what it has assembled so far stays for the next one
-    op.error_ = errc::canceled;
+    op.outcome_ = reading::outcome::canceled;
     op.wake();
 }
 
@@ -65,7 +65,7 @@ bool connection_core::complete(reading& op) noexcept
         fail_with_no_memory();
     }
     if (end_)
-        op.error_ = end_;
+        op.outcome_ = reading::outcome::ended;
     return static_cast<bool>(end_);
 }
 

@@ -166,7 +166,10 @@ ws::posted connection_core::post(ws::shared_message const& m) noexcept
     if (phase_ != phase::open || m.empty())
         return ws::posted::closed;
     auto& message = *m.rep();
-    std::size_t const before = queue_.size() + posted_;
+    std::size_t before = queue_.size();
+    for (queued_write* w = waiting_head_; w; w = w->next_write)
+        if (w->is_posted)
+            before += static_cast<posted_message*>(w)->message.rep()->frame().size();
     if (settings_->send_limit != 0 && before > 0 && before + message.frame().size() > settings_->send_limit)
         return ws::posted::full;
     try {
@@ -177,7 +180,6 @@ ws::posted connection_core::post(ws::shared_message const& m) noexcept
         auto* waiting = new (frame_allocate(sizeof(posted_message))) posted_message(m);
         (waiting_tail_ ? waiting_tail_->next_write : waiting_head_) = waiting;
         waiting_tail_ = waiting;
-        posted_ += message.frame().size();
         return ws::posted::queued;
     } catch (std::bad_alloc const&) {
         return ws::posted::full;
@@ -212,7 +214,6 @@ void connection_core::queue_waiting() noexcept
         try {
             if (!writer) {
                 auto* posted = static_cast<posted_message*>(first);
-                posted_ -= posted->message.rep()->frame().size();
                 queue_shared(*posted->message.rep());
                 destroy(posted);
             } else if (copied(writer->frame)) {
@@ -336,7 +337,6 @@ void connection_core::fail_writers() noexcept
         writer->wake();
     }
     waiting_tail_ = nullptr;
-    posted_ = 0;
 }
 
 } // namespace wring::detail
