@@ -61,7 +61,8 @@ client_options parse(int argc, char** argv)
         else
             usage(stderr, 2);
     }
-    if (argc - optind != 1) usage(stderr, 2);
+    if (argc - optind != 1)
+        usage(stderr, 2);
     options.url = argv[optind];
     return options;
 }
@@ -72,8 +73,10 @@ task<> send_lines(ws::connection& ws)
     input_lines input;
     auto line = co_await input.next();
     for (; line; line = co_await input.next())
-        if (!co_await ws.write(*line)) co_return;
-    if (line.error() == errc::end_of_stream) (void)co_await ws.close(); // how that went is in ws.status()
+        if (!co_await ws.write(*line))
+            co_return;
+    if (line.error() == errc::end_of_stream)
+        (void)co_await ws.close(); // how that went is in ws.status()
 }
 // [/send]
 
@@ -82,7 +85,8 @@ task<> talk(client_options const& options)
 {
     auto ws = co_await connect(
         options.url, {.subprotocols = options.subprotocols, .origin = options.origin, .headers = options.headers});
-    if (!ws) throw std::runtime_error("can't connect to " + options.url + ": " + ws.error().message());
+    if (!ws)
+        throw std::runtime_error("can't connect to " + options.url + ": " + ws.error().message());
     scope sending;
     sending.spawn(send_lines(*ws));
     while (auto message = co_await ws->read()) {
@@ -93,8 +97,10 @@ task<> talk(client_options const& options)
     co_await sending.join();
 
     auto const how = ws->status();
-    if (how.open) co_return; // Ctrl-C. The end of `ws` closes the connection with 1001, and run() waits for that.
-    if (how.error != ws::closed) throw std::runtime_error("lost the connection: " + how.error.message());
+    if (how.open)
+        co_return; // Ctrl-C. The end of `ws` closes the connection with 1001, and run() waits for that.
+    if (how.error != ws::closed)
+        throw std::runtime_error("lost the connection: " + how.error.message());
     if (how.closed_by_peer)
         std::fprintf(stderr, "client: closed by the server: %u%s%.*s\n", static_cast<unsigned>(how.code),
                      how.reason.empty() ? "" : " ", static_cast<int>(how.reason.size()), how.reason.data());
