@@ -1,0 +1,288 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSL-1.0
+"""Chromium drives the pages of broadcast_hub and echo_server, as somebody with a mouse and a keyboard would."""
+import asyncio
+import base64
+import itertools
+import json
+import pathlib
+import re
+import shutil
+
+import harness
+from harness import Failure, Program, check, same, wait
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
+         # A tab that is not in front shall go on.
+         "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding",
+         "--hide-scrollbars", "--lang=en", "--remote-debugging-port=0"]
+DESKTOP = dict(width=1280, height=800, deviceScaleFactor=1, mobile=False)
+PHONE = dict(width=390, height=844, deviceScaleFactor=2, mobile=True)
+
+
+class Browser:
+    """Chromium, spoken to by its DevTools protocol."""
+
+    async def start(self, program, profile):
+        self.process = await asyncio.create_subprocess_exec(
+            program, *FLAGS, f"--user-data-dir={profile}", "about:blank", stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+        self.said = []
+
+        async def address():
+            while line := await self.process.stderr.readline():
+                self.said.append(line.decode(errors="replace").strip())
+                if match := re.search(r"DevTools listening on (ws://\S+)", self.said[-1]):
+                    return match.group(1)
+            raise Failure("the browser has ended: " + " | ".join(self.said[-5:]))
+        where = await wait(address(), "the browser to start", 120)
+        self.draining = asyncio.ensure_future(self._drain())
+        self.ws = await wait(websockets.connect(where, max_size=None, compression=None, ping_interval=None), "the browser's DevTools")
+        self.numbers, self.waiting, self.tabs = itertools.count(1), {}, {}
+        self.reading = asyncio.ensure_future(self._read())
+        return self
+
+    async def _drain(self):
+        while await self.process.stderr.read(65536):
+            pass
+
+    async def _read(self):
+        async for text in self.ws:
+            message = json.loads(text)
+            if "id" in message:
+                self.waiting.pop(message["id"]).set_result(message)
+            elif message.get("sessionId") in self.tabs:
+                self.tabs[message["sessionId"]].happened(message["method"], message["params"])
+
+    async def call(self, method, session=None, limit=None, **params):
+        number = next(self.numbers)
+        answered = self.waiting[number] = asyncio.get_running_loop().create_future()
+        await self.ws.send(json.dumps({"id": number, "method": method, "params": params,
+                                       **({"sessionId": session} if session else {})}))
+        answer = await wait(answered, f"the browser to answer to {method}", limit)
+        if "error" in answer:
+            raise Failure(f"the browser, {method}: {answer['error']}")
+        return answer["result"]
+
+    async def tab(self, size):
+        target = (await self.call("Target.createTarget", url="about:blank"))["targetId"]
+        session = (await self.call("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
+        tab = self.tabs[session] = Tab(self, target, session)
+        for domain in ("Page", "Runtime", "Log"):
+            await tab.call(domain + ".enable")
+        await tab.resize(size)
+        return tab
+
+    async def stop(self):
+        try:
+            await self.call("Browser.close", limit=20)
+            await wait(self.process.wait(), "the end of the browser", 20)
+        except Exception:       # noqa: BLE001 - whatever is wrong with it, it shall end
+            if self.process.returncode is None:
+                self.process.kill()
+            await self.process.wait()
+        self.reading.cancel()
+        await self.draining
+
+
+class Tab:
+    def __init__(self, browser, target, session):
+        self.browser, self.target, self.session = browser, target, session
+        self.loaded = asyncio.Event()
+        self.complaints = []        # exceptions of scripts, and what the console calls an error
+
+    def call(self, method, **params):
+        return self.browser.call(method, self.session, **params)
+
+    def happened(self, method, params):
+        if method == "Page.loadEventFired":
+            self.loaded.set()
+        elif method == "Runtime.exceptionThrown":
+            self.complaints.append(params["exceptionDetails"].get("exception", {}).get("description") or params["exceptionDetails"]["text"])
+        elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self.complaints.append(params["entry"]["text"])
+
+    async def resize(self, size):
+        await self.call("Emulation.setDeviceMetricsOverride", **size)
+        await self.call("Emulation.setTouchEmulationEnabled", enabled=size["mobile"])
+
+    async def open(self, url):
+        self.loaded.clear()
+        gone = (await self.call("Page.navigate", url=url)).get("errorText")
+        check(not gone, f"the browser can't open {url}: {gone}")
+        await wait(self.loaded.wait(), f"{url} to load")
+
+    async def reload(self):
+        self.loaded.clear()
+        await self.call("Page.reload")
+        await wait(self.loaded.wait(), "the page to load again")
+
+    async def close(self):
+        await self.browser.call("Target.closeTarget", targetId=self.target)
+
+    async def evaluate(self, expression):
+        answer = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in answer:
+            raise Failure(f"{expression}: {answer['exceptionDetails']}")
+        return answer["result"].get("value")
+
+    async def until(self, condition, what):
+        """Waits until a condition on the document holds: looks whenever the document changes."""
+        try:
+            await self.evaluate("""new Promise(done => {
+                const look = () => { if (%s) { watch.disconnect(); done(true); } };
+                const watch = new MutationObserver(look);
+                watch.observe(document, { subtree: true, childList: true, characterData: true, attributes: true });
+                look();
+            })""" % condition)
+        except Failure as failure:
+            text = await self.evaluate("document.body.innerText")
+            raise Failure(f"the page never showed {what} ({failure}); it shows {text!r}; complaints: {self.complaints}") from None
+
+    def shows(self, element, text):
+        return self.until(f"document.getElementById({json.dumps(element)}).textContent.includes({json.dumps(text)})",
+                          f"{text!r} in its {element}")
+
+    def text(self, element):
+        return self.evaluate(f"document.getElementById({json.dumps(element)}).textContent")
+
+    async def click(self, element):
+        place = await self.evaluate("""(() => { const r = document.getElementById(%s).getBoundingClientRect();
+            return [r.x + r.width / 2, r.y + r.height / 2]; })()""" % json.dumps(element))
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
+
+    async def write(self, text):
+        """Types into the page's field, which it finds by clicking."""
+        await self.call("Page.bringToFront")
+        await self.click("text")
+        await self.evaluate("document.getElementById('text').select()")
+        await self.call("Input.insertText", text=text)
+
+    async def enter(self):
+        for kind in ("keyDown", "keyUp"):
+            await self.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13,
+                            **({"text": "\r"} if kind == "keyDown" else {}))
+
+    async def picture(self, name):
+        """Keeps what a desktop and a phone show, and checks that nothing is cut off sideways."""
+        await self.call("Page.bringToFront")
+        for size, kind in ((PHONE, "phone"), (DESKTOP, "desktop")):
+            await self.resize(size)
+            await self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))")
+            wide = await self.evaluate("document.documentElement.scrollWidth")
+            same(wide, size["width"], f"the width of the page on a {kind}")
+            data = (await self.call("Page.captureScreenshot", format="png"))["data"]
+            (given.screenshots / f"{name}-{kind}.png").write_bytes(base64.b64decode(data))
+
+    async def dark(self, on):
+        await self.call("Emulation.setEmulatedMedia", features=[dict(name="prefers-color-scheme", value="dark" if on else "light")])
+
+    def calm(self):
+        same(self.complaints, [], "what the browser complained about")
+
+
+async def hub(browser):
+    server = await Program.start("broadcast_hub", "--bind", "127.0.0.1:0", "--engine", given.engine, ready=1)
+    page = server.url.replace("ws://", "http://")
+    one, two = await browser.tab(DESKTOP), await browser.tab(DESKTOP)
+    await one.open(page + "/?name=ada")
+    await one.shows("state", "open")
+    await one.shows("count", "1 member")
+    await two.open(page + "/")
+    await two.shows("state", "open")
+    for tab in (one, two):
+        await tab.shows("count", "2 members")
+    await one.shows("messages", "guest 2 joined")
+
+    await one.write("Hello from the first tab")
+    await one.enter()
+    for tab in (one, two):
+        await tab.shows("messages", "Hello from the first tab")
+    await two.shows("messages", "ada 1")
+    same(await one.evaluate("document.getElementById('text').value"), "", "the field after sending")
+    await two.write("And back: Grüße, 世界 🌍 <b>not bold</b>")
+    await two.click("send")
+    for tab in (one, two):
+        await tab.shows("messages", "And back: Grüße, 世界 🌍 <b>not bold</b>")
+    await one.write("A longer message, to see how lines are broken on a phone: " + "lorem ipsum dolor sit amet, " * 6)
+    await one.enter()
+    await two.shows("messages", "lorem ipsum")
+    await one.picture("hub-tab1")
+    await two.picture("hub-tab2")
+    await two.dark(True)
+    await two.picture("hub-tab2-dark")
+    await two.dark(False)
+
+    await two.reload()
+    await one.shows("messages", "guest 2 left")
+    await one.shows("messages", "guest 3 joined")
+    for tab in (one, two):
+        await tab.shows("count", "2 members")
+    await two.close()
+    await one.shows("messages", "guest 3 left")
+    await one.shows("count", "1 member")
+    same(await one.text("count"), "1 member", "the count")
+    one.calm()
+    two.calm()
+
+    # The hub stops: the page says so, and is back by itself when the hub is.
+    await server.stop()
+    await one.shows("messages", "disconnected (1001)")
+    check(await one.evaluate("document.getElementById('send').disabled"), "the button can be pressed without a connection")
+    await one.picture("hub-disconnected")
+    server = await Program.start("broadcast_hub", "--bind", page.removeprefix("http://"), "--engine", given.engine, ready=1)
+    await one.shows("state", "open")
+    await one.shows("count", "1 member")
+    await one.write("back again")
+    await one.enter()
+    await one.shows("messages", "back again")
+    await one.close()
+    await server.stop()
+
+
+async def echo(browser):
+    server = await Program.start("echo_server", "--bind", "127.0.0.1:0", "--engine", given.engine, ready=1)
+    tab = await browser.tab(DESKTOP)
+    await tab.open(server.url.replace("ws://", "http://") + "/")
+    await tab.shows("output", f"CONNECTED to {server.url}/echo\nSENT Hello, WebSocket!\nRECEIVED Hello, WebSocket!\n")
+    await tab.write("Grüße, 世界 🌍")
+    await tab.click("send")
+    await tab.shows("output", "SENT Grüße, 世界 🌍\nRECEIVED Grüße, 世界 🌍\n")
+    await tab.write("x" * 10_000)
+    await tab.enter()
+    await tab.shows("output", "RECEIVED " + "x" * 10_000 + "\n")
+    await tab.reload()
+    await tab.shows("output", "RECEIVED Hello, WebSocket!\n")
+    await tab.write("and one more")
+    await tab.enter()
+    await tab.shows("output", "RECEIVED and one more\n")
+    await tab.picture("echo")
+    tab.calm()
+    await server.stop()
+    await tab.shows("output", "CLOSED 1001")
+    await tab.close()
+
+
+async def scenarios(suite):
+    browser = await Browser().start(program, suite.path() + ".profile")
+    try:
+        await suite.run("hub page: two tabs talk, reload, leave, and come back", hub, browser)
+        await suite.run("echo page: connects, sends, receives", echo, browser)
+    finally:
+        await browser.stop()
+
+
+if __name__ == "__main__":
+    given = harness.arguments(__doc__, engine=dict(default="auto"),
+                              screenshots=dict(type=pathlib.Path, required=True, help="folder that keeps the pictures"))
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not program:
+        harness.skip("there is no Chromium (tools/setup --tests installs it)")
+    try:
+        import websockets
+    except ImportError:
+        harness.skip("python3-websockets is missing (tools/setup --tests installs it)")
+    given.screenshots.mkdir(parents=True, exist_ok=True)
+    harness.main(scenarios, "Chromium")
