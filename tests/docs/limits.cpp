@@ -66,7 +66,7 @@ static_assert(c.send_limit == mi && c.read_limit == 64 * ki);
 static_assert(c.handshake_timeout == 10s && c.ping_interval == 20s && c.pong_timeout == 20s);
 static_assert(c.idle_timeout == 60s && c.close_timeout == 5s);
 static_assert(r.threads == 1 && r.engine == engine_kind::automatic && !r.pin && r.handle_signals);
-static_assert(r.receive_buffer_size == 16 * ki && r.receive_buffers == 128);
+static_assert(r.receive_buffer_size == 16 * ki && r.receive_buffers == 64);
 static_assert(r.submission_entries == 512 && r.completion_entries == 4096 && r.drain == 10s);
 static_assert(l.backlog == 1024 && l.no_delay && !l.v6_only);
 static_assert(k.on && k.idle == 60s && k.interval == 10s && k.probes == 5);

@@ -5,7 +5,6 @@
 
 #include <wring/wring.hpp>
 
-#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -14,10 +13,21 @@
 #include <string>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 namespace docs {
+
+inline pid_t server = 0; ///< in a client of try_server(): the server's process
+
+/// In a client of try_server(): what Ctrl-C does to the server, once. A second one would end it at once.
+inline void press_ctrl_c()
+{
+    if (pid_t const process = std::exchange(server, 0))
+        ::kill(process, SIGINT);
+}
 
 /// Ends the program with status 1 where what a page promises does not hold.
 inline void expect(bool good, char const* what)
@@ -26,6 +36,7 @@ inline void expect(bool good, char const* what)
         return;
     std::fflush(stdout);
     std::fprintf(stderr, "not as the page says: %s\n", what);
+    press_ctrl_c();
     std::_Exit(1);
 }
 
@@ -51,37 +62,32 @@ inline bool is_served(std::string const& path)
     return served;
 }
 
-/// What Ctrl-C does, once: a second one would end the program at once.
-inline void press_ctrl_c()
-{
-    static std::atomic<bool> pressed{false};
-    if (!pressed.exchange(true))
-        ::kill(::getpid(), SIGINT);
-}
-
-/// Runs a server program that takes where to listen as its argument, and a client of it on another thread; then stops
-/// the program.
+/// Runs a server program that takes where to listen as its argument, and a client of it in a process of its own; then
+/// stops the program.
 inline int try_server(int (*program)(int, char**), wring::task<> (*client)(std::string url))
 {
     std::string folder = (std::filesystem::temp_directory_path() / "wring-XXXXXX").string();
     expect(::mkdtemp(folder.data()) != nullptr, "a temporary folder can be made");
     std::string const path = folder + "/socket";
-    std::string name = "server";
-    std::string where = "unix:" + path;
-    int client_status = 1;
-    std::thread other([&] {
+    pid_t const self = ::getpid();
+    pid_t const other = ::fork();
+    expect(other >= 0, "a process can be started");
+    if (other == 0) {
+        server = self;
         for (int i = 0; i < 3000 && !is_served(path); ++i)
             std::this_thread::sleep_for(std::chrono::milliseconds(10));
-        wring::run_options options;
-        options.handle_signals = false;
-        client_status = wring::run(client("ws+unix:" + path + ":/"), options);
+        int const status = run_in_time(client("ws+unix:" + path + ":/"));
         press_ctrl_c();
-    });
+        std::_Exit(status);
+    }
+    std::string name = "server";
+    std::string where = "unix:" + path;
     char* arguments[] = {name.data(), where.data(), nullptr};
     int const status = program(2, arguments);
-    other.join();
+    int client_status = 1;
+    expect(::waitpid(other, &client_status, 0) == other, "the client ends");
     std::filesystem::remove_all(folder);
-    return status != 0 ? status : client_status;
+    return status != 0 || client_status != 0 ? 1 : 0;
 }
 
 } // namespace docs
