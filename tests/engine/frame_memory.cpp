@@ -61,7 +61,9 @@ TEST_CASE("what is kept is bounded", "[frame_memory]")
     std::size_t const before = mallocs;
     for (int i = 0; i < 5000; ++i)
         blocks.push_back(detail::frame_allocate(1000));
-    CHECK(mallocs - before == 5000 - 1024); // a mebibyte of each size
+    std::size_t const kept = 5000 - (mallocs - before);
+    CHECK(kept > 0);
+    CHECK(kept <= 1024); // of five million bytes freed, at most a mebibyte
     for (void* block : blocks)
         detail::frame_deallocate(block, 1000);
 }

@@ -43,9 +43,12 @@ struct listening_port
     sockaddr_in at{};
 };
 
-/// In a process of its own: connects `n` times, sends a byte on each, and expects it back. Gives how many failed.
-int all_echoed(sockaddr_in const& at, int n)
+/// In a process of its own, once a byte comes out of `go`: connects `n` times, sends a byte on each, and expects it back. Gives how many failed.
+int all_echoed(sockaddr_in const& at, int n, int go)
 {
+    char begin = 0;
+    if (::read(go, &begin, 1) != 1)
+        return 99;
     rlimit const many{4096, 4096};
     ::setrlimit(RLIMIT_NOFILE, &many);
     std::vector<pollfd> all;
@@ -87,7 +90,6 @@ int expect(bool good, char const* what)
 
 void limit_files()
 {
-    // UBSan needs file descriptors when it meets a class for the first time.
     auto const timed_out = make_error_code(errc::timed_out);
     if (timed_out.message() == std::system_category().message(EMFILE) || timed_out != std::errc::timed_out) return;
     rlimit const few{64, 64};
@@ -105,6 +107,28 @@ task<> serve_some(listener& at, int n, int& served)
     co_await sessions.join();
 }
 
+/// Serves one connection on a listener of its own, for UBSan needs file descriptors when it meets a class for the first
+/// time; then lowers the limit and lets the client begin. Only what is started later sees the limit: io_uring's
+/// multishot accept keeps the one it began with.
+task<> begin_limited(int begin)
+{
+    {
+        auto at = listener::bind("127.0.0.1:0");
+        int served = 0;
+        scope all;
+        all.spawn(serve_some(at.value(), 1, served));
+        {
+            auto own = co_await connect_stream(at->local());
+            std::array<std::byte, 1> byte{};
+            (void)co_await own->write(std::span<std::byte const>(byte));
+            (void)co_await own->read(byte);
+        }
+        co_await all.join();
+    }
+    limit_files();
+    (void)!::write(begin, "x", 1);
+}
+
 } // namespace
 
 TEST_CASE("a thousand connections beyond the limit of open files are all served in the end", "[limits]")
@@ -113,16 +137,18 @@ TEST_CASE("a thousand connections beyond the limit of open files are all served 
     INFO(to_string(kind));
     listening_port port;
     auto const end = in_child([&] {
+        int go[2];
+        if (::pipe(go) != 0)
+            return 98;
         pid_t const client = ::fork();
-        if (client == 0) ::_exit(all_echoed(port.at, 1000));
+        if (client == 0) ::_exit(all_echoed(port.at, 1000, go[0]));
         int served = 0;
         int const status = run(
-            [](int fd, int& count) -> task<> {
+            [](int fd, int begin, int& count) -> task<> {
                 auto at = listener::adopt(::dup(fd));
-                co_await serve_some(at.value(), 1, count); // UBSan needs file descriptors at its first look at a class
-                limit_files();
-                co_await serve_some(at.value(), 999, count);
-            }(port.fd, served),
+                co_await begin_limited(begin);
+                co_await serve_some(at.value(), 1000, count);
+            }(port.fd, go[1], served),
             {.engine = kind});
         int client_status = 0;
         ::waitpid(client, &client_status, 0);
@@ -140,22 +166,23 @@ TEST_CASE("a listener out of file descriptors rests, and recovers when some are 
     INFO(to_string(kind));
     listening_port port;
     auto const end = in_child([&] {
+        int go[2];
+        if (::pipe(go) != 0)
+            return 98;
         pid_t const client = ::fork();
-        if (client == 0) ::_exit(all_echoed(port.at, 101));
+        if (client == 0) ::_exit(all_echoed(port.at, 100, go[0]));
         int bad = 0;
         int const status = run(
-            [](int fd, int& failures) -> task<> {
+            [](int fd, int begin, int& failures) -> task<> {
                 auto at = listener::adopt(::dup(fd));
-                int first = 0;
-                co_await serve_some(*at, 1, first);
-                limit_files();
+                co_await begin_limited(begin);
                 std::vector<stream> held; // as many as there may be
                 for (;;) {
                     auto peer = co_await timeout(300ms, at->accept());
                     if (!peer) break;
                     held.push_back(std::move(*peer));
                 }
-                failures += expect(held.size() >= 20 && held.size() <= 90, "as many as there may be");
+                failures += expect(held.size() >= 20 && held.size() <= 60, "as many as there may be");
                 double const before = processor_seconds();
                 auto const none = co_await timeout(1s, at->accept());
                 double const used = processor_seconds() - before;
@@ -175,7 +202,7 @@ TEST_CASE("a listener out of file descriptors rests, and recovers when some are 
                 co_await serve_some(*at, rest - 1, served);
                 co_await sessions.join();
                 failures += expect(served == 100, "all served");
-            }(port.fd, bad),
+            }(port.fd, go[1], bad),
             {.engine = kind});
         int client_status = 0;
         ::waitpid(client, &client_status, 0);
