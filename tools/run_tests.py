@@ -294,8 +294,11 @@ def run_variant(variant, filters):
     tests, extra = choose(registered(variant), variant, filters)
     targets = []
     folder = str(ROOT / variant.folder) + os.sep
-    if filters and all("unit" in test["suites"] or "misuse" in test["suites"] for test in tests):
-        targets = sorted({test["cmd"][0][len(folder):] for test in tests if test["cmd"][0].startswith(folder)})
+    if filters and all({"unit", "misuse", "interop"} & set(test["suites"]) for test in tests):
+        known = json.loads((ROOT / variant.folder / "meson-info" / "intro-targets.json").read_text())
+        files = {target["id"]: target["filename"][0] for target in known}
+        needed = {file for test in tests for file in [test["cmd"][0]] + [files[target] for target in test["depends"]]}
+        targets = sorted(file[len(folder):] for file in needed if file.startswith(folder))
     built = build(variant, targets)
     count = Count()
     if not built:
