@@ -31,7 +31,7 @@ enum class errc {
     idle_timeout,      ///< nothing was received for the idle timeout
     close_timeout,     ///< the peer did not answer a close frame in time
     handshake_timeout, ///< the handshake did not end in time
-    forbidden,         ///< an authorize hook or the origin policy refused the request
+    forbidden,         ///< an authorize hook refused the request (the origin policy: an error in protocol_category())
     answered,          ///< the request was no upgrade and has been answered as HTTP
     no_message,        ///< a continuation frame was to be written where no message is open
     tls_missing,       ///< wss: is not supported by this version
