@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Formatters for fmt (9 or later): fmt::print("{} {}\n", ws.remote(), ws.status().code). Opt-in: no other header of wring
-// needs fmt, and wring/wring.hpp does not include this one. All take the format of a string: {:>20} and the like.
+// Formatters for fmt (9 or later): fmt::print("{} {}\n", ws.remote(), ws.status().code). All take the format of a
+// string: {:>20} and the like. Opt-in: wring/wring.hpp does not include this header, the only one that needs fmt.
 #pragma once
 
 #include <wring/ws.hpp>
@@ -62,8 +62,10 @@ private:
     static std::string text_of(ws::close_code code)
     {
         auto const name = name_of(code);
-        return name.empty() ? fmt::format("{}", static_cast<unsigned>(code))
-                            : fmt::format("{} ({})", static_cast<unsigned>(code), fmt::string_view(name.data(), name.size()));
+        auto const number = static_cast<unsigned>(code);
+        if (name.empty())
+            return fmt::format("{}", number);
+        return fmt::format("{} ({})", number, fmt::string_view(name.data(), name.size()));
     }
 
     static std::string counted(std::string_view what, std::size_t n, bool last)
