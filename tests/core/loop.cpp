@@ -444,3 +444,16 @@ TEST_CASE("a coroutine that never rests does not starve timers", "[loop]")
         co_await all.join();
     }());
 }
+
+TEST_CASE("run() inside a running loop aborts and says so", "[run]")
+{
+    auto const end = in_child([] {
+        return run([]() -> task<> {
+            int const status = run([]() -> task<> { co_return; }());
+            CHECK(status == 0);
+            co_return;
+        }());
+    });
+    CHECK(end.aborted());
+    CHECK(end.says("already runs a loop"));
+}

@@ -177,6 +177,20 @@ TEST_CASE("destroying a scope that has children aborts and names how many", "[sc
     CHECK(one.says("a scope with 1 running child was destroyed"));
 }
 
+TEST_CASE("joining a scope twice at a time aborts and says so", "[scope]")
+{
+    auto const end = in_child([] {
+        return run([]() -> task<> {
+            int canceled = 0;
+            scope children;
+            children.spawn(until_canceled(canceled));
+            co_await when_all(children.join(), children.join());
+        }());
+    });
+    CHECK(end.aborted());
+    CHECK(end.says("two coroutines join one scope"));
+}
+
 TEST_CASE("with_scope joins the children when its body returns", "[with_scope]")
 {
     run_well([]() -> task<> {

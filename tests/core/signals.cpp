@@ -5,6 +5,7 @@
 #include "child.hpp"
 
 #include <atomic>
+#include <thread>
 #include <csignal>
 
 #if defined(__SANITIZE_THREAD__)
@@ -113,6 +114,34 @@ TEST_CASE("a second stop signal ends a process whose loop is blocked", "[signals
     CHECK(end.exited_with(128 + SIGTERM));
 }
 #endif
+
+TEST_CASE("a loop with handle_signals off goes on while another run() is stopped", "[signals]")
+{
+    auto const end = in_child([] {
+        std::atomic<bool> other_runs = false;
+        std::jthread other([&] {
+            run(
+                [&]() -> task<> {
+                    other_runs = true;
+                    auto const stopped = co_await sleep_for(std::chrono::hours(1));
+                    (void)stopped;
+                },
+                {});
+        });
+        while (!other_runs)
+            std::this_thread::yield();
+        bool undisturbed = false;
+        int const status = run(
+            [&]() -> task<> {
+                ::kill(::getpid(), SIGTERM);
+                auto const slept = co_await sleep_for(std::chrono::milliseconds(20));
+                undisturbed = slept.has_value();
+            },
+            {.handle_signals = false});
+        return undisturbed ? status : 2;
+    });
+    CHECK(end.exited_with(0));
+}
 
 TEST_CASE("with handle_signals off a stop signal has its default effect", "[signals]")
 {

@@ -131,6 +131,8 @@ public:
         template <detail::coroutine_promise P>
         void await_suspend(std::coroutine_handle<P> h) noexcept
         {
+            if (owner_.waiting_)
+                detail::fatal("wring: two coroutines wait for the signals of one object");
             owner_.waiting_ = this;
             suspend(h, [](detail::suspension& self) noexcept { static_cast<next_operation&>(self).cancel(); });
         }
@@ -143,7 +145,7 @@ public:
         int number_ = 0;
     };
 
-    /// Completes with the number of a signal that came. A cancel loses no signal.
+    /// Completes with the number of a signal that came. One coroutine at a time. A cancel loses no signal.
     next_operation next() noexcept { return next_operation(*this); }
 
 private:

@@ -21,8 +21,6 @@ enum class errc {
     busy,              ///< another coroutine is already in the same operation on this object
     bad_endpoint,      ///< text that names no endpoint
     host_not_found,    ///< the name has no address
-    no_loop,           ///< called on a thread that runs no loop
-    engine_refused,    ///< the engine that was asked for is not available here
     queue_closed,      ///< the channel is closed (and, for a receive, empty)
     message_too_large, ///< a datagram did not fit in the buffer given for it
 };

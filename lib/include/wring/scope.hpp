@@ -46,6 +46,8 @@ public:
         template <detail::coroutine_promise P>
         void await_suspend(std::coroutine_handle<P> h)
         {
+            if (owner_.joining_)
+                detail::fatal("wring: two coroutines join one scope");
             owner_.joining_ = this;
             suspend(h, [](detail::suspension& self) noexcept {
                 static_cast<join_operation&>(self).owner_.request_stop(); // and goes on waiting for the children

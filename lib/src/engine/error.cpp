@@ -22,8 +22,6 @@ public:
         case errc::busy: return "another coroutine is already in this operation";
         case errc::bad_endpoint: return "not an endpoint (expected HOST:PORT, [IPV6]:PORT or unix:/path)";
         case errc::host_not_found: return "the host name has no address";
-        case errc::no_loop: return "no loop runs on this thread";
-        case errc::engine_refused: return "the engine is not available";
         case errc::queue_closed: return "the channel is closed";
         case errc::message_too_large: return "the datagram is larger than the buffer";
         }

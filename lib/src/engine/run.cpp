@@ -112,6 +112,8 @@ int run(task_factory make, void* argument, run_options const& options)
     unsigned const threads = options.threads ? options.threads : std::max(1U, std::thread::hardware_concurrency());
     run_options settled = options;
     settled.threads = threads;
+    if (loop_core::current())
+        fatal("wring: run() was called on a thread that already runs a loop; co_await the task, or spawn it");
     shared_run shared;
     if (options.handle_signals)
         signal_hub::watch_stop_signals();
@@ -122,8 +124,14 @@ int run(task_factory make, void* argument, run_options const& options)
     };
     {
         std::vector<std::jthread> others; // joined on the way out
-        for (unsigned i = 1; i < threads; ++i)
-            others.emplace_back(one_loop, i);
+        try {
+            for (unsigned i = 1; i < threads; ++i)
+                others.emplace_back(one_loop, i);
+        } catch (std::system_error const& e) {
+            log_line(fmt::format("wring: can't start thread {} of {}: {}", others.size() + 2, threads, e.what()));
+            shared.request_stop();
+            good = false;
+        }
         one_loop(0);
     }
     for (auto& [name, socket] : shared.listening)

@@ -121,7 +121,7 @@ bool pending(unsigned seen) noexcept
 void deliver(loop_core& loop, unsigned& seen) noexcept
 {
     seen = generation;
-    if (stop_watchers > 0 && stop_requests > 0)
+    if (loop.options().handle_signals && stop_requests > 0)
         loop.request_stop();
     loop.raise_signals();
 }

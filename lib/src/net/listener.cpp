@@ -294,6 +294,11 @@ result<int> listen_on(endpoint const& at, listen_options const& options, bool sh
         ::unlink(at.address().c_str());
         fd = bind_socket(at, options, share_port);
     }
+    if (!fd && fd.error() == std::errc::address_family_not_supported && at.address() == "::") {
+        endpoint any = endpoint::parse("0.0.0.0:0").value(); // `*` on a machine without IPv6
+        any.set_port(at.port());
+        fd = bind_socket(any, options, share_port);
+    }
     return fd;
 }
 

@@ -158,6 +158,7 @@ private:
     void wake_waiters() noexcept;
     void send_keepalive_ping() noexcept;
     void arm_keepalive() noexcept;
+    void arm_close() noexcept;
     void note_ending(ws::close_code code, std::string_view reason, bool by_peer) noexcept;
 
     loop_core& loop_;

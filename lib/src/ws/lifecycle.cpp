@@ -207,6 +207,14 @@ void connection_core::queue_close(ws::close_code code, std::string_view reason) 
     }
 }
 
+void connection_core::arm_close() noexcept
+{
+    if (settings_->close_timeout > duration::zero())
+        loop_.arm(*this, clock::now() + settings_->close_timeout);
+    else
+        engine::timer_wheel::disarm(*this); // then only the peer, or the end of the loop's drain, ends it
+}
+
 void connection_core::begin_close(ws::close_code code, std::string_view reason) noexcept
 {
     reason = fitting_reason(reason);
@@ -219,7 +227,7 @@ void connection_core::begin_close(ws::close_code code, std::string_view reason) 
     if (std::exchange(paused_, false))
         transport_->resume_receiving();
     has_pong_ = false;
-    loop_.arm(*this, clock::now() + settings_->close_timeout);
+    arm_close();
     want_turn_end();
 }
 
@@ -288,7 +296,7 @@ void connection_core::drain(std::error_code end) noexcept
         return lose({}, false);
     transport_->resume_receiving(); // to see that end
     paused_ = false;
-    loop_.arm(*this, clock::now() + settings_->close_timeout);
+    arm_close();
     wake_waiters();
 }
 
