@@ -124,6 +124,8 @@ private:
     [[nodiscard]] bool pull(piece& out, bool wanted);
     void put_back(piece&& p);
     void parse_ahead() noexcept;
+    void keep(piece&& p);
+    void listen_again() noexcept;
     void drop_unread() noexcept;
     void received_pong(std::span<std::byte const> payload) noexcept;
 
@@ -159,6 +161,10 @@ private:
     void send_keepalive_ping() noexcept;
     void arm_keepalive() noexcept;
     void arm_close() noexcept;
+    [[nodiscard]] bool awaits_pong() const noexcept
+    {
+        return keepalive_.id != 0 && settings_->pong_timeout > duration::zero();
+    }
     void note_ending(ws::close_code code, std::string_view reason, bool by_peer) noexcept;
 
     loop_core& loop_;
@@ -168,7 +174,8 @@ private:
 
     // reading
     reading* reader_ = nullptr;
-    engine::block_ref view_; // what the reader was given lies in it
+    engine::block_ref view_;  // what the reader was given lies in it
+    engine::block_ref ahead_; // small pieces are put together here
     assembly assembly_;
     piece* pieces_head_ = nullptr;
     piece* pieces_tail_ = nullptr;
@@ -179,10 +186,10 @@ private:
     // writing
     bool sending_ = false;
     bool writable_ = false; // an engine that only waits said so: the next send must not wait again
-    bool pong_queued_ = false;
     bool has_pong_ = false;
     std::uint8_t pong_size_ = 0;
     std::byte* pong_ = nullptr; // payload of the pong to send next
+    std::size_t pong_left_ = 0; // bytes to send until the pong in the queue is out; 0: there is none
     send_queue queue_;
     queued_write* waiting_head_ = nullptr;
     queued_write* waiting_tail_ = nullptr;

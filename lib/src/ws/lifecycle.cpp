@@ -58,10 +58,10 @@ void connection_core::at_turn_end() noexcept
 void connection_core::arm_keepalive() noexcept
 {
     auto next = clock::time_point::max();
-    if (settings_->ping_interval > duration::zero())
+    if (awaits_pong())
+        next = keepalive_.sent + settings_->pong_timeout;
+    else if (settings_->ping_interval > duration::zero())
         next = std::max(keepalive_.sent, last_received_) + settings_->ping_interval;
-    if (keepalive_.id != 0 && settings_->pong_timeout > duration::zero())
-        next = std::min(next, keepalive_.sent + settings_->pong_timeout);
     if (settings_->idle_timeout > duration::zero())
         next = std::min(next, last_received_ + settings_->idle_timeout);
     if (next != clock::time_point::max())
@@ -77,13 +77,11 @@ void connection_core::on_timer() noexcept
             last_received_ = now; // it is this side that does not listen
         else if (settings_->idle_timeout > duration::zero() && now - last_received_ >= settings_->idle_timeout)
             return fail(ws::errc::idle_timeout, ws::close_code::internal_error, "idle timeout");
-        if (keepalive_.id != 0 && settings_->pong_timeout > duration::zero() &&
-            now - keepalive_.sent >= settings_->pong_timeout) {
-            if (!paused_)
-                return fail(ws::errc::pong_timeout, ws::close_code::internal_error, "keep-alive ping timeout");
+        if (paused_)
             keepalive_.id = 0;
-        }
-        if (settings_->ping_interval > duration::zero() && keepalive_.id == 0 &&
+        else if (awaits_pong() && now - keepalive_.sent >= settings_->pong_timeout)
+            return fail(ws::errc::pong_timeout, ws::close_code::internal_error, "keep-alive ping timeout");
+        if (settings_->ping_interval > duration::zero() && !awaits_pong() &&
             now - std::max(keepalive_.sent, last_received_) >= settings_->ping_interval)
             send_keepalive_ping();
         return phase_ == phase::open ? arm_keepalive() : void();
@@ -184,8 +182,11 @@ void connection_core::note_ending(ws::close_code code, std::string_view reason, 
 {
     code_ = code;
     closed_by_peer_ = by_peer;
-    if (reason.empty())
+    if (reason.empty()) {
+        if (extras_)
+            extras_->reason.clear();
         return;
+    }
     try {
         if (!extras_)
             extras_ = std::make_unique<extras>();
@@ -197,9 +198,8 @@ void connection_core::note_ending(ws::close_code code, std::string_view reason, 
 void connection_core::queue_close(ws::close_code code, std::string_view reason) noexcept
 {
     std::array<std::byte, proto::max_control_payload> payload;
-    auto written = proto::write_close(static_cast<std::uint16_t>(code), reason, payload);
-    if (written.error != proto::errc::ok) // what may not be sent: without it
-        written = proto::write_close(static_cast<std::uint16_t>(ws::close_code::internal_error), {}, payload);
+    auto const written = proto::write_close(static_cast<std::uint16_t>(code), reason, payload);
+    assert(written.error == proto::errc::ok);
     try {
         queue_control(proto::opcode::close, std::span(payload).first(written.size));
     } catch (std::bad_alloc const&) {
@@ -218,6 +218,13 @@ void connection_core::arm_close() noexcept
 void connection_core::begin_close(ws::close_code code, std::string_view reason) noexcept
 {
     reason = fitting_reason(reason);
+    if (!proto::valid_utf8(std::as_bytes(std::span(reason))))
+        reason = {};
+    bool const no_code = code == ws::close_code::no_status && reason.empty();
+    if (!no_code && !proto::valid_sent_close_code(static_cast<std::uint16_t>(code))) {
+        code = ws::close_code::internal_error;
+        reason = {};
+    }
     note_ending(code, reason, false);
     queue_close(code, reason);
     if (phase_ == phase::dead)
@@ -292,7 +299,7 @@ void connection_core::drain(std::error_code end) noexcept
     phase_ = phase::draining;
     end_ = end;
     transport_->inbound().clear();
-    if (transport_->ended())
+    if (transport_->ended() && transport_->end_error())
         return lose({}, false);
     transport_->resume_receiving(); // to see that end
     paused_ = false;
@@ -321,6 +328,8 @@ void connection_core::lose(std::error_code error, bool reset) noexcept
 
 void connection_core::let_go() noexcept
 {
+    if (!transport_)
+        return;
     queue_.clear([this](write_waiter& op) noexcept {
         if (!op.waiting())
             return;
@@ -363,7 +372,10 @@ void connection_core::abort() noexcept
 
 void connection_core::orphan() noexcept
 {
-    if (reader_ || waiting_head_ || pings_ || closers_)
+    bool writer_waits = queue_.has_writer();
+    for (auto* w = waiting_head_; w; w = w->next_write)
+        writer_waits = writer_waits || !w->is_posted;
+    if (reader_ || writer_waits || pings_ || closers_)
         fatal("wring: a connection was destroyed while a coroutine waits on it; children must end before their parents");
     orphaned_ = true;
     view_.reset();

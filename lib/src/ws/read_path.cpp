@@ -45,12 +45,18 @@ void connection_core::on_readable() noexcept
     if (phase_ == phase::draining) {
         transport_->inbound().clear();
         if (transport_->ended())
-            lose({}, false);
+            transport_->end_error() ? lose({}, false) : want_turn_end(); // what is queued is still sent
         return;
     }
     if (phase_ == phase::dead)
         return;
     settle_reader();
+    // A limit for what comes in one turn; at its end parse_ahead() is stricter.
+    if (transport_ && !paused_ && settings_->read_limit != 0 &&
+        transport_->inbound().size() / 4 >= settings_->read_limit) {
+        paused_ = true;
+        transport_->pause_receiving();
+    }
     // What is left after the coroutines of this turn have read is looked at for control frames.
     if (transport_ && (!transport_->inbound().empty() || transport_->ended()))
         want_turn_end();
@@ -137,18 +143,17 @@ bool connection_core::next_piece(piece& out)
 {
     if (piece* p = pieces_head_) {
         pieces_head_ = p->next;
-        if (!pieces_head_)
+        if (!pieces_head_) {
             pieces_tail_ = nullptr;
+            ahead_.reset();
+        }
         unread_ -= p->payload.size() + sizeof(piece);
         out = std::move(*p);
         out.next = nullptr;
         p->~piece();
         frame_deallocate(p, sizeof(piece));
-        if (paused_ && unread_ <= settings_->read_limit / 2 && transport_) {
-            paused_ = false;
-            transport_->resume_receiving();
-            want_turn_end(); // what had arrived before the pause is still to be looked at
-        }
+        if (paused_ && unread_ <= settings_->read_limit / 2 && transport_)
+            listen_again();
         return true;
     }
     return pull(out, true);
@@ -161,6 +166,8 @@ bool connection_core::pull(piece& out, bool wanted)
         auto& inbound = transport_->inbound();
         engine::block* const first = inbound.front();
         if (!first) {
+            if (paused_)
+                listen_again();
             if (transport_->ended()) {
                 int const error = transport_->end_error();
                 lose(error ? system_error(error) : make_error_code(ws::errc::abnormal_closure), false);
@@ -176,6 +183,8 @@ bool connection_core::pull(piece& out, bool wanted)
         case proto::event::kind::need_more:
             if (left.empty() || inbound.merge_front())
                 continue;
+            if (paused_)
+                listen_again();
             if (!transport_->ended())
                 return false;
             inbound.clear(); // a part of a header
@@ -234,10 +243,7 @@ void connection_core::parse_ahead() noexcept
             piece p;
             if (!pull(p, phase_ == phase::open))
                 return;
-            auto* kept = new (frame_allocate(sizeof(piece))) piece(std::move(p));
-            (pieces_tail_ ? pieces_tail_->next : pieces_head_) = kept;
-            pieces_tail_ = kept;
-            unread_ += kept->payload.size() + sizeof(piece);
+            keep(std::move(p));
         }
     } catch (std::bad_alloc const&) {
         return fail_with_no_memory();
@@ -248,6 +254,39 @@ void connection_core::parse_ahead() noexcept
     }
 }
 
+// A small piece would hold a whole buffer until somebody reads it, and many would hold many: they are put together.
+void connection_core::keep(piece&& p)
+{
+    std::size_t const n = p.payload.size();
+    if (n <= loop_.blocks().capacity() / 4) {
+        if (!ahead_ || static_cast<std::size_t>(ahead_.get()->limit() - ahead_.get()->end) < n) {
+            ahead_ = engine::block_ref(loop_.blocks().take());
+            if (!ahead_)
+                throw std::bad_alloc();
+        }
+        engine::block& b = *ahead_.get();
+        if (n > 0)
+            std::memcpy(b.end, p.payload.data(), n);
+        p.payload = {b.end, n};
+        b.end += n;
+        p.block = engine::block_ref::share(&b);
+    }
+    auto* kept = new (frame_allocate(sizeof(piece))) piece(std::move(p));
+    (pieces_tail_ ? pieces_tail_->next : pieces_head_) = kept;
+    pieces_tail_ = kept;
+    unread_ += n + sizeof(piece);
+}
+
+// After a pause, in which nothing could be heard of the peer: its time begins anew.
+void connection_core::listen_again() noexcept
+{
+    paused_ = false;
+    last_received_ = loop_.now();
+    keepalive_.id = 0;
+    transport_->resume_receiving();
+    want_turn_end(); // what had arrived before the pause is still to be looked at
+}
+
 void connection_core::drop_unread() noexcept
 {
     while (piece* p = pieces_head_) {
@@ -256,6 +295,7 @@ void connection_core::drop_unread() noexcept
         frame_deallocate(p, sizeof(piece));
     }
     pieces_tail_ = nullptr;
+    ahead_.reset();
     unread_ = 0;
     if (!assembly_given_)
         assembly_.clear();

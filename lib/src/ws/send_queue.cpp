@@ -97,6 +97,14 @@ bool send_queue::refers_to(owner const& writer) const noexcept
     return false;
 }
 
+bool send_queue::has_writer() const noexcept
+{
+    for (segment* s = head_; s; s = s->next)
+        if (s->writer)
+            return true;
+    return false;
+}
+
 bool send_queue::leave(owner const& writer) noexcept
 {
     for (segment* s = head_; s; s = s->next)

@@ -60,6 +60,7 @@ public:
     }
 
     [[nodiscard]] bool refers_to(owner const& writer) const noexcept;
+    [[nodiscard]] bool has_writer() const noexcept;
     /// The writer wants to go before its bytes are sent. False where they are not here.
     [[nodiscard]] bool leave(owner const& writer) noexcept;
     /// Copies what is left of the bytes of those who want to go, and calls done(writer) for each. Not while the system

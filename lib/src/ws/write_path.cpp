@@ -116,7 +116,12 @@ void connection_core::queue_reference(write_waiter& w)
     (void)session_.start_frame(op, w.frame.fin);
     want_turn_end();
     queue_header(op, w.frame.fin, w.frame.payload.size(), {}, 0);
-    queue_.add(w.frame.payload, w);
+    try {
+        queue_.add(w.frame.payload, w);
+    } catch (std::bad_alloc const&) { // no close frame can follow half a frame
+        lose(std::make_error_code(std::errc::not_enough_memory), true);
+        throw;
+    }
 }
 
 std::byte* connection_core::queue_header(proto::opcode op, bool fin, std::size_t length, proto::mask_key key,
@@ -188,15 +193,15 @@ ws::posted connection_core::post(ws::shared_message const& m) noexcept
 
 void connection_core::queue_pending_pong() noexcept
 {
-    if (!has_pong_ || pong_queued_ || phase_ == phase::dead)
-        return;
+    if (!has_pong_ || pong_left_ > 0 || phase_ == phase::dead)
+        return; // one at a time, however fast pings come
     has_pong_ = false;
-    pong_queued_ = true; // until the queue has run empty: one at a time, however fast pings come
     try {
         queue_control(proto::opcode::pong, {pong_, pong_size_});
     } catch (std::bad_alloc const&) {
         return fail_with_no_memory();
     }
+    pong_left_ = queue_.size();
     frame_deallocate(std::exchange(pong_, nullptr), proto::max_control_payload);
 }
 
@@ -206,6 +211,14 @@ void connection_core::queue_waiting() noexcept
     while (queued_write* first = waiting_head_) {
         auto* writer = first->is_posted ? nullptr : static_cast<write_waiter*>(first);
         ws::opcode const op = writer ? writer->frame.op : ws::opcode::binary;
+        if (op == ws::opcode::continuation && !session_.sending_message()) { // another has ended its message
+            waiting_head_ = first->next_write;
+            if (!waiting_head_)
+                waiting_tail_ = nullptr;
+            writer->error = ws::errc::no_message;
+            writer->wake();
+            continue;
+        }
         if (phase_ != phase::open || !may_queue(op))
             return;
         waiting_head_ = first->next_write;
@@ -270,8 +283,10 @@ void connection_core::take_over_leaving() noexcept
 
 void connection_core::flush() noexcept
 {
-    queue_pending_pong();
-    while (!sending_ && !queue_.empty() && phase_ != phase::dead) {
+    for (;;) {
+        queue_pending_pong();
+        if (sending_ || queue_.empty() || phase_ == phase::dead)
+            break;
         std::array<iovec, 16> buffers; // small: hardened builds clear it each time
         std::span<iovec const> const out(buffers.data(), queue_.gather(buffers));
         ssize_t sent = -EAGAIN;
@@ -286,8 +301,12 @@ void connection_core::flush() noexcept
             return send_failed(static_cast<int>(-sent));
         consume(static_cast<std::size_t>(sent));
     }
-    if (queue_.empty() && phase_ == phase::draining && !std::exchange(shut_down_, true))
+    if (!queue_.empty() || phase_ != phase::draining)
+        return;
+    if (!std::exchange(shut_down_, true))
         transport_->shutdown_send();
+    if (transport_->ended())
+        lose({}, false);
 }
 
 void connection_core::consume(std::size_t n) noexcept
@@ -296,8 +315,7 @@ void connection_core::consume(std::size_t n) noexcept
         if (op.waiting())
             op.wake();
     });
-    if (queue_.empty())
-        pong_queued_ = false;
+    pong_left_ -= std::min(n, pong_left_);
     queue_waiting();
 }
 
