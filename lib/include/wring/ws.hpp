@@ -330,12 +330,19 @@ protected:
 
     reading_operation(connection_core& core, bool whole) noexcept : core_(&core), whole_(whole) {}
     bool start(std::coroutine_handle<> h, context const& env) noexcept;
+    void resumed() noexcept
+    {
+        if (waited_)
+            go_on();
+    }
+    void go_on() noexcept;
     [[nodiscard]] std::error_code error() const noexcept;
 
     connection_core* core_;
     ws::frame frame_;
     outcome outcome_ = outcome::data;
-    bool whole_; ///< a message, not a frame
+    bool whole_;          ///< a message, not a frame
+    bool waited_ = false; ///< as the connection's reader, which it is until it runs again
 
     friend connection_core;
 };
@@ -346,8 +353,9 @@ class [[nodiscard]] ws::connection::read_frame_operation : public detail::readin
 {
 public:
     explicit read_frame_operation(detail::connection_core& core) noexcept : reading_operation(core, false) {}
-    result<frame> await_resume() const noexcept
+    result<frame> await_resume() noexcept
     {
+        resumed();
         if (outcome_ != outcome::data)
             return error();
         return frame_;
@@ -358,8 +366,9 @@ class [[nodiscard]] ws::connection::read_operation : public detail::reading_oper
 {
 public:
     explicit read_operation(detail::connection_core& core) noexcept : reading_operation(core, true) {}
-    result<message> await_resume() const noexcept
+    result<message> await_resume() noexcept
     {
+        resumed();
         if (outcome_ != outcome::data)
             return error();
         return message{frame_.op == opcode::text, frame_.payload};

@@ -117,6 +117,11 @@ bool connection::close_operation::start(std::coroutine_handle<> h, detail::conte
 
 } // namespace ws
 
+void detail::reading_operation::go_on() noexcept
+{
+    core_->reader_goes_on();
+}
+
 std::error_code detail::reading_operation::error() const noexcept
 {
     switch (outcome_) {

@@ -51,6 +51,12 @@ public:
     bool start(ws::connection::write_operation& op, std::coroutine_handle<> h, context const& env) noexcept;
     bool start(pinging& op, std::coroutine_handle<> h, context const& env) noexcept;
     bool start(closing& op, std::coroutine_handle<> h, context const& env) noexcept;
+    /// The coroutine that waited for data runs again, and has what it was given.
+    void reader_goes_on() noexcept
+    {
+        reader_ = nullptr;
+        reader_served_ = false;
+    }
 
     ws::posted post(ws::shared_message const& m) noexcept;
     void abort() noexcept;
@@ -118,7 +124,9 @@ private:
     [[nodiscard]] bool complete_frame(reading& op);
     [[nodiscard]] bool complete_message(reading& op);
     void assemble(piece const& p, std::size_t n);
+    [[nodiscard]] bool reader_waits() const noexcept { return reader_ && !reader_served_; }
     void settle_reader() noexcept;
+    void serve_reader() noexcept;
     void cancel(reading& op) noexcept;
     [[nodiscard]] bool next_piece(piece& out);
     [[nodiscard]] bool pull(piece& out, bool wanted);
@@ -182,6 +190,7 @@ private:
     std::size_t unread_ = 0; // bytes of the pieces, and what they cost
     bool assembly_given_ = false;
     bool paused_ = false;
+    bool reader_served_ = false; // and has not run yet
 
     // writing
     bool sending_ = false;

@@ -46,7 +46,7 @@ connection_core::~connection_core()
 void connection_core::at_turn_end() noexcept
 {
     settle_reader();
-    if (!reader_)
+    if (!reader_waits())
         parse_ahead();
     flush();
     if (orphaned_ && !transport_ && !queued)

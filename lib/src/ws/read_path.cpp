@@ -23,6 +23,7 @@ bool connection_core::start(reading& op, std::coroutine_handle<> h, context cons
     if (complete(op))
         return false;
     reader_ = &op;
+    op.waited_ = true;
     op.suspend(h, env, [](suspension& s) noexcept {
         auto& self = static_cast<reading&>(s);
         self.core_->cancel(self);
@@ -32,11 +33,10 @@ bool connection_core::start(reading& op, std::coroutine_handle<> h, context cons
 
 void connection_core::cancel(reading& op) noexcept
 {
-    if (reader_ != &op)
+    if (reader_ != &op || reader_served_)
         return; // complete already
-    reader_ = nullptr; // what it has assembled so far stays for the next one
-    op.outcome_ = reading::outcome::canceled;
-    op.wake();
+    op.outcome_ = reading::outcome::canceled; // what it has assembled so far stays for the next one
+    serve_reader();
 }
 
 void connection_core::on_readable() noexcept
@@ -77,8 +77,15 @@ bool connection_core::complete(reading& op) noexcept
 
 void connection_core::settle_reader() noexcept
 {
-    if (reader_ && complete(*reader_))
-        std::exchange(reader_, nullptr)->wake();
+    if (reader_waits() && complete(*reader_))
+        serve_reader();
+}
+
+// It stays the reader until it runs: another would take away what it was given.
+void connection_core::serve_reader() noexcept
+{
+    reader_served_ = true;
+    reader_->wake();
 }
 
 bool connection_core::complete_frame(reading& op)
