@@ -22,7 +22,8 @@ struct writer
 
 void put(send_queue& q, std::string_view text)
 {
-    std::memcpy(q.extend(text.size()), text.data(), text.size());
+    static engine::block_pool pool(16 * 1024);
+    std::memcpy(q.extend(text.size(), pool), text.data(), text.size());
 }
 
 std::string bytes_of(send_queue const& q)
@@ -80,6 +81,35 @@ TEST_CASE("a large room is one piece")
     put(q, std::string(100'000, 'b'));
     put(q, "c");
     CHECK(bytes_of(q) == "a" + std::string(100'000, 'b') + "c");
+}
+
+TEST_CASE("frames up to the size of a block are copied into one, which is given back")
+{
+    engine::block_pool pool(16 * 1024);
+    send_queue q;
+    std::string all;
+    auto put_sized = [&](std::size_t n) {
+        std::string const text(n, static_cast<char>('a' + all.size() % 26));
+        std::memcpy(q.extend(n, pool), text.data(), n);
+        all += text;
+    };
+    put_sized(4032);
+    CHECK(pool.lent() == 0);
+    put_sized(4033);
+    CHECK(pool.lent() == 1);
+    put_sized(100); // beside it
+    CHECK(pool.lent() == 1);
+    put_sized(16 * 1024 + 14); // the largest header and payload of a frame that is received in one block
+    CHECK(pool.lent() == 2);
+    put_sized(17 * 1024);
+    CHECK(pool.lent() == 2);
+    CHECK(bytes_of(q) == all);
+    q.consume(4032 + 4033 + 99, nobody);
+    CHECK(pool.lent() == 2);
+    q.consume(1, nobody);
+    CHECK(pool.lent() == 1);
+    q.clear(nobody);
+    CHECK(pool.lent() == 0);
 }
 
 TEST_CASE("a queue gathers no more pieces than there is room for")

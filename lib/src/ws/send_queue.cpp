@@ -24,11 +24,28 @@ send_queue::segment* send_queue::make(std::size_t room)
     return s;
 }
 
+/// Null where a block is too small, or where there is none.
+send_queue::segment* send_queue::make_in_block(std::size_t room, engine::block_pool& pool) noexcept
+{
+    std::size_t const size = engine::block::headroom + pool.capacity();
+    engine::block* b = sizeof(segment) + room <= size ? pool.take() : nullptr;
+    if (!b)
+        return nullptr;
+    auto* s = new (b->storage()) segment;
+    s->allocated = 0;
+    s->begin = s->end = s->memory();
+    s->limit = b->storage() + size;
+    return s;
+}
+
 void send_queue::destroy(segment* s) noexcept
 {
     if (s->message)
         s->message->release();
-    frame_deallocate(s, s->allocated);
+    if (s->allocated == 0)
+        engine::release(reinterpret_cast<engine::block*>(s) - 1);
+    else
+        frame_deallocate(s, s->allocated);
 }
 
 void send_queue::push(segment* s) noexcept
@@ -46,12 +63,13 @@ void send_queue::pop() noexcept
     destroy(s);
 }
 
-std::byte* send_queue::extend(std::size_t n)
+std::byte* send_queue::extend(std::size_t n, engine::block_pool& pool)
 {
     if (!tail_ || room() < n) {
         // The more is queued, the larger the next piece.
         std::size_t const wanted = tail_ ? std::min(most_room, std::max(first_room, size_)) : first_room;
-        push(make(std::max(wanted, n)));
+        segment* const large = n > most_room ? make_in_block(n, pool) : nullptr;
+        push(large ? large : make(std::max(wanted, n)));
     }
     std::byte* const at = tail_->end;
     tail_->end += n;

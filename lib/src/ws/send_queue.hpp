@@ -2,6 +2,7 @@
 // Bytes on their way out of a connection, in order.
 #pragma once
 
+#include "engine/block.hpp"
 #include "ws/shared_message.hpp"
 #include "ws/write_waiter.hpp"
 
@@ -10,7 +11,8 @@
 namespace wring::detail {
 
 /// Small frames are copied together; large payloads and shared messages are referred to. Segments come from the
-/// loop's free lists, so an idle connection owns nothing here and a busy one allocates nothing.
+/// loop's free lists and its blocks, so an idle connection owns nothing here and a busy one allocates nothing, but for
+/// the copy of a frame larger than a block.
 class send_queue
 {
 public:
@@ -34,7 +36,7 @@ public:
         return tail_ ? static_cast<std::size_t>(tail_->limit - tail_->end) : 0;
     }
     /// Room for `n` bytes at the end, to be written at once.
-    [[nodiscard]] std::byte* extend(std::size_t n);
+    [[nodiscard]] std::byte* extend(std::size_t n, engine::block_pool& pool);
     /// Refers to the bytes of a message.
     void add(ws::shared_message::representation& message);
     /// Refers to a writer's bytes, until done() names it.
@@ -99,13 +101,14 @@ private:
         ws::shared_message::representation* message = nullptr;
         owner* writer = nullptr;
         bool leaving = false;
-        std::size_t allocated = sizeof(segment);
+        std::size_t allocated = sizeof(segment); // 0: it lies in a block
 
         [[nodiscard]] std::size_t left() const noexcept { return static_cast<std::size_t>(end - begin); }
         [[nodiscard]] std::byte* memory() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
     };
 
     static segment* make(std::size_t room);
+    static segment* make_in_block(std::size_t room, engine::block_pool& pool) noexcept;
     static void destroy(segment* s) noexcept;
     void push(segment* s) noexcept;
     void pop() noexcept;

@@ -129,7 +129,7 @@ std::byte* connection_core::queue_header(proto::opcode op, bool fin, std::size_t
 {
     std::array<std::byte, proto::max_header_size> header;
     std::size_t const n = session_.encode_header(op, fin, false, length, key, header);
-    std::byte* const at = queue_.extend(n + room);
+    std::byte* const at = queue_.extend(n + room, loop_.blocks());
     std::memcpy(at, header.data(), n);
     return at + n;
 }
