@@ -55,10 +55,6 @@ public:
         large_.reset();
     }
 
-    // Of the first piece: the message's opcode, and whether it began the message.
-    ws::opcode op = ws::opcode::binary;
-    bool message_start = false;
-
 private:
     engine::block_ref block_;
     std::unique_ptr<std::vector<std::byte>> large_;

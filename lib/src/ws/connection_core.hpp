@@ -96,12 +96,6 @@ private:
         bool large_frame = false; // larger than what read_frame() gives in one piece
     };
 
-    struct outgoing_ping
-    {
-        clock::time_point sent;
-        std::uint32_t id = 0; // 0: none
-    };
-
     /// Rarely needed, so not part of every connection.
     struct extras : stop_callback // the loop's, for when the drain has lasted too long
     {
@@ -171,7 +165,7 @@ private:
     void arm_close() noexcept;
     [[nodiscard]] bool awaits_pong() const noexcept
     {
-        return keepalive_.id != 0 && settings_->pong_timeout > duration::zero();
+        return keepalive_id_ != 0 && settings_->pong_timeout > duration::zero();
     }
     void note_ending(ws::close_code code, std::string_view reason, bool by_peer) noexcept;
 
@@ -188,26 +182,20 @@ private:
     piece* pieces_head_ = nullptr;
     piece* pieces_tail_ = nullptr;
     std::size_t unread_ = 0; // bytes of the pieces, and what they cost
-    bool assembly_given_ = false;
-    bool paused_ = false;
-    bool reader_served_ = false; // and has not run yet
 
     // writing
-    bool sending_ = false;
-    bool writable_ = false; // an engine that only waits said so: the next send must not wait again
-    bool has_pong_ = false;
-    std::uint8_t pong_size_ = 0;
     std::byte* pong_ = nullptr; // payload of the pong to send next
-    std::size_t pong_left_ = 0; // bytes to send until the pong in the queue is out; 0: there is none
     send_queue queue_;
     queued_write* waiting_head_ = nullptr;
     queued_write* waiting_tail_ = nullptr;
 
     // pings
     pinging* pings_ = nullptr; // oldest first
-    outgoing_ping keepalive_;
+    clock::time_point keepalive_sent_;
+    std::uint32_t keepalive_id_ = 0; // of the keep-alive ping that awaits its answer; 0: none
     std::uint32_t ping_ids_ = 0;
     std::chrono::duration<std::uint32_t, std::micro> round_trip_{}; // of the last answered ping
+    std::uint32_t pong_left_ = 0; // bytes to send until the pong in the queue is out; 0: there is none
     clock::time_point last_received_;
 
     // ending
@@ -215,11 +203,22 @@ private:
     std::error_code end_; // what reading and writing give when it is over
     std::unique_ptr<extras> extras_;
     ws::close_code code_ = ws::close_code::no_status;
+
+    // Small things of all of these, together so that they take little room.
     phase phase_ = phase::open;
     bool closed_by_peer_ = false;
     bool orphaned_ = false;
     bool shut_down_ = false;
     bool reset_ = false;
+    bool paused_ = false;          // receiving
+    bool reader_served_ = false;   // and has not run yet
+    bool assembly_given_ = false;  // to the reader: it is dropped by the next read
+    bool assembly_starts_ = false; // what is assembled began its message
+    ws::opcode assembly_op_ = ws::opcode::binary;
+    bool sending_ = false;
+    bool writable_ = false; // an engine that only waits said so: the next send must not wait again
+    bool has_pong_ = false;
+    std::uint8_t pong_size_ = 0;
 };
 
 } // namespace wring::detail

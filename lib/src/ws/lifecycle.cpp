@@ -59,9 +59,9 @@ void connection_core::arm_keepalive() noexcept
 {
     auto next = clock::time_point::max();
     if (awaits_pong())
-        next = keepalive_.sent + settings_->pong_timeout;
+        next = keepalive_sent_ + settings_->pong_timeout;
     else if (settings_->ping_interval > duration::zero())
-        next = std::max(keepalive_.sent, last_received_) + settings_->ping_interval;
+        next = std::max(keepalive_sent_, last_received_) + settings_->ping_interval;
     if (settings_->idle_timeout > duration::zero())
         next = std::min(next, last_received_ + settings_->idle_timeout);
     if (next != clock::time_point::max())
@@ -78,11 +78,11 @@ void connection_core::on_timer() noexcept
         else if (settings_->idle_timeout > duration::zero() && now - last_received_ >= settings_->idle_timeout)
             return fail(ws::errc::idle_timeout, ws::close_code::internal_error, "idle timeout");
         if (paused_)
-            keepalive_.id = 0;
-        else if (awaits_pong() && now - keepalive_.sent >= settings_->pong_timeout)
+            keepalive_id_ = 0;
+        else if (awaits_pong() && now - keepalive_sent_ >= settings_->pong_timeout)
             return fail(ws::errc::pong_timeout, ws::close_code::internal_error, "keep-alive ping timeout");
         if (settings_->ping_interval > duration::zero() && !awaits_pong() &&
-            now - std::max(keepalive_.sent, last_received_) >= settings_->ping_interval)
+            now - std::max(keepalive_sent_, last_received_) >= settings_->ping_interval)
             send_keepalive_ping();
         return phase_ == phase::open ? arm_keepalive() : void();
     }
@@ -94,9 +94,10 @@ void connection_core::on_timer() noexcept
 
 void connection_core::send_keepalive_ping() noexcept
 {
-    keepalive_ = {loop_.now(), ++ping_ids_};
+    keepalive_sent_ = loop_.now();
+    keepalive_id_ = ++ping_ids_;
     try {
-        queue_control(proto::opcode::ping, std::as_bytes(std::span(&keepalive_.id, 1)));
+        queue_control(proto::opcode::ping, std::as_bytes(std::span(&keepalive_id_, 1)));
     } catch (std::bad_alloc const&) {
         fail_with_no_memory();
     }
@@ -147,10 +148,10 @@ void connection_core::received_pong(std::span<std::byte const> payload) noexcept
     if (id == 0 || id > ping_ids_)
         return;
     auto const now = clock::now();
-    if (keepalive_.id != 0 && keepalive_.id <= id) {
-        if (keepalive_.id == id)
-            round_trip_ = std::chrono::duration_cast<decltype(round_trip_)>(now - keepalive_.sent);
-        keepalive_.id = 0;
+    if (keepalive_id_ != 0 && keepalive_id_ <= id) {
+        if (keepalive_id_ == id)
+            round_trip_ = std::chrono::duration_cast<decltype(round_trip_)>(now - keepalive_sent_);
+        keepalive_id_ = 0;
     }
     while (pings_ && pings_->id_ <= id) {
         pinging& op = *std::exchange(pings_, pings_->next_);

@@ -92,7 +92,7 @@ bool connection_core::complete_frame(reading& op)
 {
     std::size_t const most = loop_.blocks().capacity();
     auto give_assembled = [&](bool fin) {
-        op.frame_ = {assembly_.message_start ? assembly_.op : ws::opcode::continuation, fin, assembly_.bytes()};
+        op.frame_ = {assembly_starts_ ? assembly_op_ : ws::opcode::continuation, fin, assembly_.bytes()};
         assembly_given_ = true;
         return true;
     };
@@ -129,7 +129,7 @@ bool connection_core::complete_message(reading& op)
         }
         assemble(p, p.payload.size());
         if (p.message_end) {
-            op.frame_ = {assembly_.op, true, assembly_.bytes()};
+            op.frame_ = {assembly_op_, true, assembly_.bytes()};
             assembly_given_ = true;
             return true;
         }
@@ -140,8 +140,8 @@ bool connection_core::complete_message(reading& op)
 void connection_core::assemble(piece const& p, std::size_t n)
 {
     if (assembly_.empty()) {
-        assembly_.op = p.op;
-        assembly_.message_start = p.message_start;
+        assembly_op_ = p.op;
+        assembly_starts_ = p.message_start;
     }
     assembly_.append(p.payload.first(n), loop_.blocks());
 }
@@ -289,7 +289,7 @@ void connection_core::listen_again() noexcept
 {
     paused_ = false;
     last_received_ = loop_.now();
-    keepalive_.id = 0;
+    keepalive_id_ = 0;
     transport_->resume_receiving();
     want_turn_end(); // what had arrived before the pause is still to be looked at
 }

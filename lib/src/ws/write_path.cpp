@@ -201,7 +201,7 @@ void connection_core::queue_pending_pong() noexcept
     } catch (std::bad_alloc const&) {
         return fail_with_no_memory();
     }
-    pong_left_ = queue_.size();
+    pong_left_ = static_cast<std::uint32_t>(queue_.size());
     frame_deallocate(std::exchange(pong_, nullptr), proto::max_control_payload);
 }
 
@@ -315,7 +315,7 @@ void connection_core::consume(std::size_t n) noexcept
         if (op.waiting())
             op.wake();
     });
-    pong_left_ -= std::min(n, pong_left_);
+    pong_left_ -= static_cast<std::uint32_t>(std::min<std::size_t>(n, pong_left_));
     queue_waiting();
 }
 
