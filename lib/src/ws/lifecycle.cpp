@@ -152,6 +152,8 @@ void connection_core::received_pong(std::span<std::byte const> payload) noexcept
         if (keepalive_id_ == id)
             round_trip_ = std::chrono::duration_cast<decltype(round_trip_)>(now - keepalive_sent_);
         keepalive_id_ = 0;
+        if (phase_ == phase::open)
+            arm_keepalive(); // it waited for this pong; now for the next ping
     }
     while (pings_ && pings_->id_ <= id) {
         pinging& op = *std::exchange(pings_, pings_->next_);
