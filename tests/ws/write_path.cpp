@@ -604,7 +604,7 @@ struct across
 task<> on_one_loop(across& shared)
 {
     static thread_local ws::connection* here = nullptr;
-    auto both = co_await open_pair(kind::tcp);
+    auto both = co_await open_pair(kind::memory); // loops of one run() share their ports
     here = &both.server;
     {
         std::lock_guard lock(shared.mutex);
