@@ -8,7 +8,8 @@ using namespace ws_test;
 namespace {
 
 /// What our client makes of a server that sends `answer`.
-task<std::error_code> meets(std::string answer, bool sign, bool then_end, ws::connect_options options, std::size_t chunk = 0)
+task<std::error_code> meets(std::string answer, bool sign, bool then_end, ws::connect_options options,
+                            std::size_t chunk = 0)
 {
     stream_pair_options pieces;
     pieces.chunk = chunk;
@@ -115,7 +116,8 @@ TEST_CASE("a client refuses what is no sound answer")
 TEST_CASE("another status than 101 is an error that names it")
 {
     for (int status : {200, 204, 301, 400, 401, 403, 404, 426, 500, 503}) {
-        auto const e = outcome("HTTP/1.1 " + std::to_string(status) + " Whatever\r\nLocation: ws://elsewhere/\r\n\r\nbody");
+        auto const e =
+            outcome("HTTP/1.1 " + std::to_string(status) + " Whatever\r\nLocation: ws://elsewhere/\r\n\r\nbody");
         CHECK(e.category() == ws::http_category());
         CHECK(e.value() == status);
     }

@@ -54,8 +54,8 @@ TEST_CASE("a fragmented message is echoed in either direction")
             auto& to = from == &both.server ? both.client : both.server;
             for (int i = 0; i < 10; ++i) {
                 std::string const part = "part " + std::to_string(i) + ",";
-                auto const sent = co_await from->write_frame({i == 0 ? ws::opcode::text : ws::opcode::continuation, i == 9,
-                                                              std::as_bytes(std::span(part))});
+                auto const sent = co_await from->write_frame(
+                    {i == 0 ? ws::opcode::text : ws::opcode::continuation, i == 9, std::as_bytes(std::span(part))});
                 CHECK(sent.has_value());
             }
             auto const m = co_await to.read();
@@ -151,7 +151,7 @@ TEST_CASE("buffered() counts what the system has not taken")
     }());
 }
 
-// ---- memory ----------------------------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -220,7 +220,8 @@ TEST_CASE("steady state takes nothing from the heap")
         for (std::size_t size : {64U, 1000U, 5000U, 16'384U})
             for (int in_flight : {1, 16})
                 for (bool by_frames : {false, true}) {
-                    INFO(name_of(k) << ", " << in_flight << " messages of " << size << " bytes, by frames: " << by_frames);
+                    INFO(name_of(k) << ", " << in_flight << " messages of " << size
+                                    << " bytes, by frames: " << by_frames);
                     CHECK(allocations_of(k, size, in_flight, by_frames) == 0);
                 }
 }

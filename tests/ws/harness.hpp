@@ -68,7 +68,7 @@ inline ws::connect_options quiet_client()
     return quiet<ws::connect_options>();
 }
 
-// ---- peers that speak in bytes ---------------------------------------------------------------------------------------
+// ---- peers that speak in bytes ------------------------------------------------------------------------------------
 
 constexpr std::string_view sample_key = "dGhlIHNhbXBsZSBub25jZQ==";
 constexpr std::string_view sample_accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="; // RFC 6455 section 1.3
@@ -201,7 +201,7 @@ inline task<> send_text(stream& s, std::string text)
     CHECK(sent.has_value());
 }
 
-// ---- open connections ------------------------------------------------------------------------------------------------
+// ---- open connections ---------------------------------------------------------------------------------------------
 
 /// One of ours and a peer that speaks in bytes.
 struct raw_pair

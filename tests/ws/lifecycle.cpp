@@ -47,7 +47,7 @@ TEST_CASE("an idle connection is small")
     CHECK(sizeof(ws::connection) == sizeof(void*));
 }
 
-// ---- close -----------------------------------------------------------------------------------------------------------
+// ---- close --------------------------------------------------------------------------------------------------------
 
 TEST_CASE("either side closes, and both know code, reason and who")
 {
@@ -433,7 +433,7 @@ TEST_CASE("a peer that closes but never ends its stream is given up after close_
     });
 }
 
-// ---- other ends ------------------------------------------------------------------------------------------------------
+// ---- other ends ---------------------------------------------------------------------------------------------------
 
 TEST_CASE("a stream that ends without a close frame is an abnormal closure")
 {
@@ -454,7 +454,8 @@ TEST_CASE("a stream that ends without a close frame is an abnormal closure")
 
 TEST_CASE("the end in the middle of a frame, a header or a close frame is abnormal")
 {
-    for (std::string_view hex : {"81", "81 85", "81 85 01 02 03", "81 85 01 02 03 04 05", "82 FE 01", "88", "88 82 00 00"})
+    for (std::string_view hex :
+         {"81", "81 85", "81 85 01 02 03", "81 85 01 02 03 04 05", "82 FE 01", "88", "88 82 00 00"})
         on_loop([](std::string_view h) -> task<> {
             auto both = co_await raw_client();
             co_await send(both.raw, from_hex(h));
@@ -525,7 +526,7 @@ TEST_CASE("a client whose server leaves without a close frame sees 1006")
     });
 }
 
-// ---- pings -----------------------------------------------------------------------------------------------------------
+// ---- pings --------------------------------------------------------------------------------------------------------
 
 TEST_CASE("ping() gives the round-trip time, of both sides")
 {
@@ -787,7 +788,7 @@ TEST_CASE("after a pause the idle time begins anew")
     }());
 }
 
-// ---- the owner goes --------------------------------------------------------------------------------------------------
+// ---- the owner goes -----------------------------------------------------------------------------------------------
 
 TEST_CASE("destroying an open connection closes it in the background")
 {

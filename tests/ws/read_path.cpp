@@ -34,7 +34,7 @@ std::size_t lent_blocks()
 
 } // namespace
 
-// ---- messages and frames ---------------------------------------------------------------------------------------------
+// ---- messages and frames ------------------------------------------------------------------------------------------
 
 TEST_CASE("messages of every kind are read")
 {
@@ -247,7 +247,7 @@ TEST_CASE("an unfinished message at the end is not given")
     }());
 }
 
-// ---- one reader ------------------------------------------------------------------------------------------------------
+// ---- one reader ---------------------------------------------------------------------------------------------------
 
 namespace {
 task<> read_into(ws::connection& ws, std::string& out)
@@ -316,7 +316,7 @@ TEST_CASE("a second reader never takes the message away from under the first")
     }());
 }
 
-// ---- cancel ----------------------------------------------------------------------------------------------------------
+// ---- cancel -------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a canceled read loses nothing")
 {
@@ -495,7 +495,7 @@ TEST_CASE("a cancel at any suspension loses no byte of a socket either")
         }
 }
 
-// ---- reading pauses --------------------------------------------------------------------------------------------------
+// ---- reading pauses -----------------------------------------------------------------------------------------------
 
 TEST_CASE("receiving pauses when more than read_limit is unread, and goes on when it is read")
 {
@@ -612,7 +612,7 @@ TEST_CASE("an idle connection holds no buffer")
     }());
 }
 
-// ---- limits ----------------------------------------------------------------------------------------------------------
+// ---- limits -------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -721,13 +721,15 @@ TEST_CASE("message and frame limits are exact")
     options.max_frame = 600;
     auto const too_large = violation(proto::errc::message_too_large);
     CHECK(close_code_for(masked(0x82, std::string(600, 'x')), {}, options, 1) == 0);
-    CHECK(close_code_for(masked(0x82, std::string(601, 'x')), violation(proto::errc::frame_too_large), options) == 1009);
+    CHECK(close_code_for(masked(0x82, std::string(601, 'x')), violation(proto::errc::frame_too_large), options) ==
+          1009);
     CHECK(close_code_for(fragments(2, std::string(500, 'x')), {}, options, 1) == 0);
-    CHECK(close_code_for(fragments(2, std::string(500, 'x')) + masked(0x82, std::string(600, 'x')), {}, options, 2) == 0);
-    CHECK(close_code_for(masked(0x02, std::string(500, 'x')) + masked(0x80, std::string(501, 'x')), too_large, options) ==
-          1009);
-    CHECK(close_code_for(masked(0x02, std::string(600, 'x')) + masked(0x00, std::string(600, 'x')), too_large, options) ==
-          1009);
+    CHECK(close_code_for(fragments(2, std::string(500, 'x')) + masked(0x82, std::string(600, 'x')), {}, options, 2) ==
+          0);
+    CHECK(close_code_for(masked(0x02, std::string(500, 'x')) + masked(0x80, std::string(501, 'x')), too_large,
+                         options) == 1009);
+    CHECK(close_code_for(masked(0x02, std::string(600, 'x')) + masked(0x00, std::string(600, 'x')), too_large,
+                         options) == 1009);
     options.max_message = options.max_frame = 0;
     CHECK(close_code_for(masked(0x82, std::string(2 << 20, 'x')), {}, options, 1) == 0);
 }
@@ -791,7 +793,8 @@ TEST_CASE("nothing is parsed behind a violation")
 {
     on_loop([]() -> task<> {
         auto both = co_await raw_client();
-        co_await send(both.raw, masked(0x81, "good") + unmasked(0x81, "bad") + masked(0x81, "after") + masked(0x89, "p"));
+        co_await send(both.raw,
+                      masked(0x81, "good") + unmasked(0x81, "bad") + masked(0x81, "after") + masked(0x89, "p"));
         auto const m = co_await next_message(both.ws);
         CHECK(m == "text good");
         auto const end = co_await both.ws.read();
@@ -804,7 +807,7 @@ TEST_CASE("nothing is parsed behind a violation")
     }());
 }
 
-// ---- pings and pongs -------------------------------------------------------------------------------------------------
+// ---- pings and pongs ----------------------------------------------------------------------------------------------
 
 TEST_CASE("a ping is answered with its payload, without a reader")
 {

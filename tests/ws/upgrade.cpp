@@ -69,7 +69,7 @@ std::string changed(std::string_view from, std::string_view to)
 
 } // namespace
 
-// ---- the answer ------------------------------------------------------------------------------------------------------
+// ---- the answer ---------------------------------------------------------------------------------------------------
 
 TEST_CASE("a sound request is answered with 101 and its accept key")
 {
@@ -242,7 +242,7 @@ TEST_CASE("HEAD gets the head of the answer alone")
     CHECK(nothing.head.ends_with("\r\n\r\n"));
 }
 
-// ---- page ------------------------------------------------------------------------------------------------------------
+// ---- page ---------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a page hook answers what is no upgrade")
 {
@@ -296,7 +296,7 @@ TEST_CASE("a large page arrives whole")
     }
 }
 
-// ---- authorize -------------------------------------------------------------------------------------------------------
+// ---- authorize ----------------------------------------------------------------------------------------------------
 
 TEST_CASE("the authorize hook sees the request")
 {
@@ -509,7 +509,7 @@ TEST_CASE("what a peer sends while a hook is asked is not taken in without limit
     });
 }
 
-// ---- origins ---------------------------------------------------------------------------------------------------------
+// ---- origins ------------------------------------------------------------------------------------------------------
 
 TEST_CASE("which origins may connect")
 {
@@ -566,7 +566,7 @@ TEST_CASE("an empty Origin field is no program's")
     CHECK(answer_to(request_text("Origin: http://test\r\nOrigin: http://test\r\n")).status() == 400);
 }
 
-// ---- subprotocols ----------------------------------------------------------------------------------------------------
+// ---- subprotocols -------------------------------------------------------------------------------------------------
 
 TEST_CASE("the subprotocol is the first of the server's that the client offers")
 {
@@ -583,7 +583,8 @@ TEST_CASE("the subprotocol is the first of the server's that the client offers")
         ws::upgrade_options options;
         options.subprotocols = row.server;
         auto const o = answer_to(
-            request_text(row.offer.empty() ? "" : "Sec-WebSocket-Protocol: " + std::string(row.offer) + "\r\n"), options);
+            request_text(row.offer.empty() ? "" : "Sec-WebSocket-Protocol: " + std::string(row.offer) + "\r\n"),
+            options);
         CHECK(o.open);
         CHECK(o.has_field("Sec-WebSocket-Protocol") == !row.chosen.empty());
         if (!row.chosen.empty())
@@ -608,7 +609,7 @@ TEST_CASE("both sides know the subprotocol")
     });
 }
 
-// ---- how the request arrives -----------------------------------------------------------------------------------------
+// ---- how the request arrives --------------------------------------------------------------------------------------
 
 TEST_CASE("frames in the segment of the request are delivered in order")
 {
@@ -657,7 +658,8 @@ TEST_CASE("a frame over the limit behind the request is answered with 1009")
 {
     on_loop([]() -> task<> {
         auto streams = make_stream_pair();
-        co_await send(streams.second, from_text(request_text()) + from_hex("82 FF 00 00 00 00 00 20 00 00 01 02 03 04"));
+        co_await send(streams.second,
+                      from_text(request_text()) + from_hex("82 FF 00 00 00 00 00 20 00 00 01 02 03 04"));
         auto ws = co_await upgrade(std::move(streams.first), quiet_server());
         CHECK(ws.has_value());
         auto const m = co_await ws->read();
@@ -684,7 +686,7 @@ TEST_CASE("a head may come byte by byte")
     }());
 }
 
-// ---- time ------------------------------------------------------------------------------------------------------------
+// ---- time ---------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a handshake that takes too long is answered with 408")
 {

@@ -176,7 +176,8 @@ TEST_CASE("any number of coroutines write, first come, first out, whole messages
         scope writers;
         std::vector<std::string> done;
         for (int i = 0; i < 40; ++i)
-            writers.spawn(write_text(both.ws, std::to_string(1000 + i) + std::string(i % 3 == 0 ? 20'000 : 500, 'x'), &done));
+            writers.spawn(
+                write_text(both.ws, std::to_string(1000 + i) + std::string(i % 3 == 0 ? 20'000 : 500, 'x'), &done));
         for (int i = 0; i < 40; ++i) {
             auto const f = co_await read_wire(both.raw);
             CHECK(f.first == 0x81);
@@ -190,7 +191,7 @@ TEST_CASE("any number of coroutines write, first come, first out, whole messages
     });
 }
 
-// ---- fragments -------------------------------------------------------------------------------------------------------
+// ---- fragments ----------------------------------------------------------------------------------------------------
 
 TEST_CASE("other messages wait until a message in frames is complete, control frames do not")
 {
@@ -289,7 +290,7 @@ TEST_CASE("a continuation that waited for room behind the end of its message is 
     }());
 }
 
-// ---- back pressure ---------------------------------------------------------------------------------------------------
+// ---- back pressure ------------------------------------------------------------------------------------------------
 
 TEST_CASE("write() waits and post() is full while more than send_limit is queued")
 {
@@ -395,7 +396,7 @@ TEST_CASE("without a send limit nothing waits")
     }());
 }
 
-// ---- cancel ----------------------------------------------------------------------------------------------------------
+// ---- cancel -------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a canceled write that waits for room sends nothing")
 {
@@ -551,7 +552,7 @@ TEST_CASE("a pending pong goes out when the queue has run empty")
     }
 }
 
-// ---- shared messages -------------------------------------------------------------------------------------------------
+// ---- shared messages ----------------------------------------------------------------------------------------------
 
 TEST_CASE("a shared message reaches many, of either role")
 {
