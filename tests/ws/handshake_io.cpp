@@ -75,17 +75,17 @@ TEST_CASE("the peer's end asks a stop state to stop, at once where it has come a
 
 TEST_CASE("a lingering close sends the end, drops what comes and goes with the peer")
 {
+    auto const start = clock::now();
     on_each([](kind k) -> task<> {
         auto streams = co_await connected(k);
-        auto const start = clock::now();
         co_await send_text(streams.first, "last words");
         detail::close_lingering(transport_of(std::move(streams.first)));
         co_await send_text(streams.second, std::string(300'000, 'x'));
         auto const rest = co_await read_rest(streams.second);
         CHECK(rest == "last words");
         streams.second.shutdown();
-        CHECK(clock::now() - start < 900ms);
     });
+    CHECK(clock::now() - start < 2500ms); // one second each if they did not
 }
 
 TEST_CASE("a lingering close ends after a second")

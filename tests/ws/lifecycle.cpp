@@ -680,7 +680,7 @@ TEST_CASE("data does not stand for a pong")
 TEST_CASE("waiting for a pong costs no processor time")
 {
     on_loop([]() -> task<> {
-        for (duration pong_timeout : {duration(400ms), duration::zero()}) {
+        for (duration pong_timeout : {duration(10s), duration::zero()}) {
             auto options = quiet_server();
             options.ping_interval = 20ms;
             options.pong_timeout = pong_timeout;
@@ -728,10 +728,10 @@ TEST_CASE("whatever arrives puts the idle timeout off")
 {
     on_loop([]() -> task<> {
         auto options = quiet_server();
-        options.idle_timeout = 100ms;
+        options.idle_timeout = 500ms;
         auto both = co_await raw_client(kind::memory, options);
         auto const start = clock::now();
-        while (clock::now() - start < 250ms) {
+        while (clock::now() - start < 1200ms) {
             co_await send(both.raw, masked(0x8A, "pong"));
             auto const slept = co_await sleep_for(2ms);
             CHECK(slept.has_value());
@@ -745,16 +745,16 @@ TEST_CASE("timeouts do not fire while this side does not listen, nor as soon as 
 {
     on_each([](kind k) -> task<> {
         auto options = quiet_server();
-        options.idle_timeout = 60ms;
-        options.ping_interval = 20ms;
-        options.pong_timeout = 40ms;
+        options.idle_timeout = 300ms;
+        options.ping_interval = 100ms;
+        options.pong_timeout = 200ms;
         options.read_limit = 1000;
         auto both = co_await raw_client(k, options);
         byte_string bytes = masked(0x81, std::string(2000, 'x')) + masked(0x81, "next");
         co_await send(both.raw, bytes);
         auto const start = clock::now();
-        while (clock::now() - start < 200ms) {
-            auto const slept = co_await sleep_for(5ms);
+        while (clock::now() - start < 700ms) {
+            auto const slept = co_await sleep_for(20ms);
             CHECK(slept.has_value());
         }
         CHECK(both.ws.is_open());
