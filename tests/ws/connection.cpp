@@ -216,12 +216,10 @@ std::size_t allocations_of(kind k, std::size_t size, int in_flight, bool by_fram
 
 TEST_CASE("steady state takes nothing from the heap")
 {
-    for (kind k : {kind::tcp, kind::unix_path, kind::memory})
-        for (std::size_t size : {64U, 1000U, 5000U, 16'384U})
-            for (int in_flight : {1, 16})
-                for (bool by_frames : {false, true}) {
-                    INFO(name_of(k) << ", " << in_flight << " messages of " << size
-                                    << " bytes, by frames: " << by_frames);
-                    CHECK(allocations_of(k, size, in_flight, by_frames) == 0);
-                }
+    for (std::size_t size : {64U, 1000U, 5000U, 16'384U})
+        for (int in_flight : {1, 16})
+            for (bool by_frames : {false, true}) {
+                INFO(in_flight << " messages of " << size << " bytes, by frames: " << by_frames);
+                CHECK(allocations_of(kind::tcp, size, in_flight, by_frames) == 0);
+            }
 }

@@ -46,6 +46,15 @@ inline void on_loop(task<> body, run_options options = {})
     CHECK(status == 0);
 }
 
+/// In place: many frames put together with + copy all of them each time.
+inline void append(byte_string& to, byte_string const& more)
+{
+    auto const size = to.size();
+    to.resize(size + more.size());
+    if (!more.empty())
+        std::memcpy(to.data() + size, more.data(), more.size());
+}
+
 inline std::error_code violation(proto::errc e)
 {
     return {static_cast<int>(e), ws::protocol_category()};

@@ -145,7 +145,7 @@ TEST_CASE("messages of every length form arrive, whatever the cuts")
                 std::size_t const sizes[] = {0, 1, 125, 126, 127, 16'383, 16'384, 16'385, 65'535, 65'536, 65'537};
                 byte_string all;
                 for (std::size_t size : sizes)
-                    all = all + make_frame(0x82, pattern(size), true);
+                    append(all, make_frame(0x82, pattern(size), true));
                 scope sending;
                 sending.spawn(send(both.raw, all));
                 for (std::size_t size : sizes) {
@@ -167,7 +167,7 @@ TEST_CASE("a message of 1 MiB is read, in one frame and in many")
         for (std::size_t i = 0; i < 64; ++i) {
             byte_string const part(payload.begin() + static_cast<std::ptrdiff_t>(i << 14),
                                    payload.begin() + static_cast<std::ptrdiff_t>((i + 1) << 14));
-            many = many + make_frame((i == 0 ? 2U : 0U) | (i == 63 ? 0x80U : 0U), part, true);
+            append(many, make_frame((i == 0 ? 2U : 0U) | (i == 63 ? 0x80U : 0U), part, true));
         }
         scope sending;
         sending.spawn(send(both.raw, make_frame(0x82, payload, true) + many));
@@ -190,7 +190,7 @@ TEST_CASE("a message stays valid until the next read, whatever arrives")
         std::string const flood(100, 'x');
         byte_string many;
         for (int i = 0; i < 100; ++i)
-            many = many + masked(0x81, flood) + masked(0x89, "ping");
+            append(many, masked(0x81, flood) + masked(0x89, "ping"));
         co_await send(both.raw, many);
         co_await turns(5);
         CHECK(first.value().text() == "first");
@@ -214,7 +214,7 @@ TEST_CASE("what was received before the end is given first")
                 auto both = co_await raw_client();
                 byte_string bytes = masked(0x81, "one") + masked(0x01, "two") + masked(0x80, "!");
                 if (close_frame)
-                    bytes = bytes + masked(0x88, close_payload(1000));
+                    append(bytes, masked(0x88, close_payload(1000)));
                 co_await send(both.raw, bytes);
                 both.raw.shutdown();
                 if (late) {
@@ -506,7 +506,7 @@ TEST_CASE("receiving pauses when more than read_limit is unread, and goes on whe
         auto both = co_await raw_client(k, options, {.small_buffers = true});
         byte_string all;
         for (int i = 0; i < 2000; ++i)
-            all = all + masked(0x82, std::to_string(i) + std::string(1000, 'x'));
+            append(all, masked(0x82, std::to_string(i) + std::string(1000, 'x')));
         bool sent = false;
         scope peer;
         peer.spawn([](stream& s, byte_string bytes, bool& done) -> task<> {
@@ -539,7 +539,7 @@ TEST_CASE("with a limit of one byte every message still arrives")
         auto both = co_await raw_client(kind::memory, options, {.chunk = 10});
         byte_string all;
         for (int i = 0; i < 100; ++i)
-            all = all + masked(0x81, std::to_string(i));
+            append(all, masked(0x81, std::to_string(i)));
         co_await send(both.raw, all + masked(0x88));
         for (int i = 0; i < 100; ++i) {
             co_await turns(3);
@@ -559,7 +559,7 @@ TEST_CASE("without a read limit all is taken in")
         auto both = co_await raw_client(kind::memory, options);
         byte_string all;
         for (int i = 0; i < 300; ++i)
-            all = all + masked(0x82, std::string(1000, 'x'));
+            append(all, masked(0x82, std::string(1000, 'x')));
         co_await send(both.raw, all);
         both.raw.shutdown();
         co_await turns(20);
@@ -578,7 +578,7 @@ TEST_CASE("small messages that nobody reads do not hold a buffer each")
         auto both = co_await raw_client(kind::memory, quiet_server(), {.chunk = 7});
         byte_string all;
         for (int i = 0; i < 400; ++i)
-            all = all + masked(0x81, "x"); // 7 bytes, so each comes in a buffer of its own
+            append(all, masked(0x81, "x")); // 7 bytes, so each comes in a buffer of its own
         co_await send(both.raw, all);
         co_await turns(1000);
         CHECK(lent_blocks() < before + 8);
@@ -656,7 +656,7 @@ byte_string fragments(std::size_t count, std::string_view each)
 {
     byte_string all = masked(0x02, each);
     for (std::size_t i = 1; i < count; ++i)
-        all = all + masked(i + 1 == count ? 0x80 : 0x00, each);
+        append(all, masked(i + 1 == count ? 0x80 : 0x00, each));
     return all;
 }
 
@@ -784,7 +784,7 @@ TEST_CASE("text is checked across fragments and cuts")
     std::string const text = "\xE2\x82\xAC \xF0\x9F\x98\x80"; // a euro sign and a face
     byte_string all;
     for (std::size_t i = 0; i < text.size(); ++i)
-        all = all + masked((i == 0 ? 1U : 0U) | (i + 1 == text.size() ? 0x80U : 0U), text.substr(i, 1));
+        append(all, masked((i == 0 ? 1U : 0U) | (i + 1 == text.size() ? 0x80U : 0U), text.substr(i, 1)));
     CHECK(close_code_for(all, {}, quiet_server(), 1) == 0);
     CHECK(close_code_for(masked(0x01, "\xE2\x82") + masked(0x80, "\x41"), violation(proto::errc::utf8_text)) == 1007);
 }
@@ -843,7 +843,7 @@ TEST_CASE("pings that come at once are answered by one pong, to the newest")
         auto both = co_await raw_client();
         byte_string all;
         for (int i = 0; i < 50; ++i)
-            all = all + masked(0x89, std::to_string(i));
+            append(all, masked(0x89, std::to_string(i)));
         co_await send(both.raw, all);
         auto const pong = co_await read_wire(both.raw);
         CHECK(pong.payload == "49");
@@ -860,7 +860,7 @@ TEST_CASE("unsolicited pongs are ignored")
         auto both = co_await raw_client(k);
         byte_string all;
         for (int i = 0; i < 1000; ++i)
-            all = all + masked(0x8A, "12345678");
+            append(all, masked(0x8A, "12345678"));
         co_await send(both.raw, all + masked(0x8A) + masked(0x81, "after"));
         auto const m = co_await next_message(both.ws);
         CHECK(m == "text after");
@@ -875,7 +875,7 @@ TEST_CASE("a flood of pings from a peer that never reads holds a bounded amount 
         auto both = co_await raw_client(k, quiet_server(), {.small_buffers = true});
         byte_string part;
         for (int i = 0; i < 100; ++i)
-            part = part + masked(0x89, std::string(125, 'p'));
+            append(part, masked(0x89, std::string(125, 'p')));
         std::size_t most = 0;
         for (int i = 0; i < 1000; ++i) { // 10^5 pings
             co_await send(both.raw, part);

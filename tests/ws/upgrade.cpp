@@ -618,7 +618,7 @@ TEST_CASE("frames in the segment of the request are delivered in order")
             auto streams = co_await connected(k);
             byte_string all = from_text(request_text());
             for (std::size_t i = 0; i < count; ++i)
-                all = all + masked(0x81, std::to_string(i));
+                append(all, masked(0x81, std::to_string(i)));
             co_await send(streams.second, all);
             auto ws = co_await upgrade(std::move(streams.first), quiet_server());
             CHECK(ws.has_value());

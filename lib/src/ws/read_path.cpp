@@ -290,6 +290,8 @@ void connection_core::listen_again() noexcept
     paused_ = false;
     last_received_ = loop_.now();
     keepalive_id_ = 0;
+    if (phase_ == phase::open)
+        arm_keepalive();
     transport_->resume_receiving();
     want_turn_end(); // what had arrived before the pause is still to be looked at
 }
