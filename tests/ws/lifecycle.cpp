@@ -890,7 +890,7 @@ TEST_CASE("run() waits for closes in the background, and no longer than for the 
         if (answers)
             CHECK(took < 4s); // less than the close_timeout, too
         else
-            CHECK(took >= 30ms);
+            CHECK((took >= 30ms && took < 3s));
     }
 }
 

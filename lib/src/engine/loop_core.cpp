@@ -103,6 +103,7 @@ std::exception_ptr loop_core::run(task<> root)
     auto failure = promise.exception;
     handle.destroy();
 
+    draining_ = true;
     stop_.request(); // what is left is closing
     struct : timer_node
     {
@@ -128,7 +129,7 @@ void loop_core::turn(bool may_wait)
     run_turn_ends();
 
     std::chrono::nanoseconds limit{0};
-    if (may_wait && !ready_head_ && !(root_done_ && retained_ == 0)) {
+    if (may_wait && !ready_head_ && (draining_ ? retained_ > 0 : !root_done_)) {
         limit = std::chrono::nanoseconds{-1};
         if (std::int64_t const tick = timers_.next(); tick != engine::timer_wheel::never)
             limit = std::max(std::chrono::nanoseconds{0}, start_ + std::chrono::milliseconds(tick) - clock::now());

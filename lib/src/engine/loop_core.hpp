@@ -121,6 +121,7 @@ private:
     unsigned signals_seen_ = 0;
     bool batching_ = false;
     bool root_done_ = false;
+    bool draining_ = false; ///< the root has ended, and run() waits for what is still closing
     bool giving_up_ = false;
 
     // Written by other threads, so on a line of their own.
