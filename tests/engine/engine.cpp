@@ -250,6 +250,94 @@ TEST_CASE("receive gives what comes, in order, and the end of the stream", "[eng
     CHECK(r.blocks.lent() <= 16);
 }
 
+TEST_CASE("receive_into puts bytes behind those of a block, once, and no more than it was asked for",
+          "[engine][receive]")
+{
+    auto const kind = each_engine();
+    bool const tcp = GENERATE(false, true);
+    INFO(to_string(kind) << (tcp ? " tcp" : " unix"));
+    rig r(kind);
+    pair p(tcp);
+    auto io = r.io->open(p.ours);
+    engine::block_ref into(r.blocks.take(100'000));
+    engine::block& b = *into.get();
+    std::memcpy(b.end, "head:", 5);
+    b.end += 5;
+    recorder op;
+    op.keep = true;
+    io->receive_into(op, engine::block_ref::share(&b).release(), 10);
+    r.spin(3);
+    CHECK(op.in_flight());
+    p.write("0123456789abc");
+    CHECK(r.until([&] { return op.ended(); }));
+    CHECK(op.results == std::vector<int>{10});
+    CHECK(op.data == "0123456789");
+    REQUIRE(op.kept.size() == 1);
+    CHECK(op.kept[0].get() == &b);
+    CHECK(std::memcmp(b.data(), "head:0123456789", 15) == 0);
+    op.kept.clear();
+
+    io->receive_into(op, engine::block_ref::share(&b).release(), 90'000); // what is there, without waiting for all
+    CHECK(r.until([&] { return op.ended(); }));
+    CHECK(op.data == "0123456789abc");
+    CHECK(std::memcmp(b.data(), "head:0123456789abc", 18) == 0);
+    op.kept.clear();
+
+    io->receive(op); // and as before
+    p.write("more");
+    CHECK(r.until([&] { return op.data == "0123456789abcmore"; }));
+    io->cancel(op);
+    CHECK(r.until([&] { return op.ended(); }));
+    op.kept.clear();
+    into.reset();
+    CHECK(r.blocks.lent() <= 16);
+}
+
+TEST_CASE("a receive_into that ends without bytes gives its block back", "[engine][receive][cancel]")
+{
+    auto const kind = each_engine();
+    INFO(to_string(kind));
+    rig r(kind);
+    for (int how = 0; how < 3; ++how) {
+        pair p(true);
+        auto io = r.io->open(p.ours);
+        r.spin(1);
+        engine::block_ref watched(r.blocks.take(50'000));
+        recorder op;
+        io->receive_into(op, engine::block_ref::share(watched.get()).release(), 50'000);
+        r.spin(2);
+        switch (how) {
+        case 0: io->cancel(op); break;
+        case 1: p.close_peer(); break;
+        case 2: p.reset_peer(); break;
+        }
+        CHECK(r.until([&] { return op.ended(); }));
+        int const expected[] = {-ECANCELED, 0, -ECONNRESET};
+        CHECK(op.results == std::vector<int>{expected[how]});
+        CHECK(op.ends == 1);
+        CHECK(watched.get()->references == 1);
+    }
+}
+
+TEST_CASE("a receive_into canceled before its start reached the system gives its block back", "[uring][cancel][tiny]")
+{
+    rig r(engine_kind::uring, {2, 4, 8}, 64);
+    std::vector<std::unique_ptr<pair>> pairs;
+    std::vector<std::unique_ptr<engine::descriptor>> ios;
+    std::vector<std::unique_ptr<recorder>> ops;
+    engine::block_ref watched(r.blocks.take(1000));
+    for (std::size_t i = 0; i < 20; ++i) { // more than there are submission entries
+        pairs.push_back(std::make_unique<pair>());
+        ios.push_back(r.io->open(pairs.back()->ours));
+        ops.push_back(std::make_unique<recorder>());
+        ios.back()->receive_into(*ops.back(), engine::block_ref::share(watched.get()).release(), 1);
+    }
+    for (std::size_t i = 0; i < 20; ++i)
+        ios[i]->cancel(*ops[i]);
+    CHECK(r.until([&] { return std::all_of(ops.begin(), ops.end(), [](auto& op) { return op->ended(); }); }));
+    CHECK(watched.get()->references == 1);
+}
+
 TEST_CASE("receive reports a reset, after what came before it", "[engine][receive]")
 {
     auto const kind = each_engine();

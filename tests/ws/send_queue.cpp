@@ -143,6 +143,25 @@ TEST_CASE("the queue refers to shared messages and lets go of them")
     CHECK(m.rep()->references == 1);
 }
 
+TEST_CASE("the queue keeps a block that it refers to until its last byte is gone")
+{
+    engine::block_pool pool(1024);
+    send_queue q;
+    engine::block_ref held(pool.take());
+    std::memcpy(held.get()->data(), "0123456789", 10);
+    put(q, "a");
+    q.add({held.get()->data() + 2, 5}, engine::block_ref::share(held.get()));
+    put(q, "b");
+    held.reset();
+    CHECK(pool.lent() == 1);
+    CHECK(bytes_of(q) == "a23456b");
+    q.consume(5, nobody);
+    CHECK(pool.lent() == 1);
+    q.consume(1, nobody);
+    CHECK(pool.lent() == 0);
+    CHECK(bytes_of(q) == "b");
+}
+
 TEST_CASE("a writer is told when its last byte is gone")
 {
     send_queue q;

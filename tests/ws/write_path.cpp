@@ -143,6 +143,37 @@ TEST_CASE("the bytes given to write() need to live only until it returns")
     });
 }
 
+TEST_CASE("what was read is sent as it was, though the next read comes before it has left")
+{
+    on_each([](kind k) -> task<> {
+        auto both = co_await raw_client(k);
+        std::vector<std::string> texts;
+        for (int i = 0; i < 40; ++i)
+            texts.emplace_back(i % 3 == 0 ? 300U : i % 3 == 1 ? 15'000U : 70'000U, static_cast<char>('A' + i));
+        scope children;
+        children.spawn([](stream& s, std::vector<std::string> const& all) -> task<> {
+            for (auto const& text : all)
+                co_await send(s, masked(0x82, text));
+        }(both.raw, texts));
+        children.spawn([](ws::connection& ws) -> task<> {
+            while (auto const frame = co_await ws.read_frame())
+                if (!co_await ws.write_frame(*frame))
+                    break;
+        }(both.ws));
+        for (auto const& text : texts) {
+            std::string got;
+            for (bool fin = false; !fin;) {
+                auto const f = co_await read_wire(both.raw);
+                fin = (f.first & 0x80) != 0 || f.end;
+                got += f.payload;
+            }
+            CHECK(got == text);
+        }
+        both.ws.abort();
+        co_await children.join();
+    });
+}
+
 TEST_CASE("frames written in one turn leave in one send")
 {
     on_loop([]() -> task<> {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdlib>
+#include <limits>
 #include <new>
 
 namespace wring::engine {
@@ -25,18 +26,35 @@ block_pool::~block_pool()
 block* block_pool::take() noexcept
 {
     block* b = free_;
-    if (b) {
-        free_ = b->next;
-        --free_count_;
-        WRING_UNPOISON(b->storage(), block::headroom + b->capacity);
-    } else {
-        void* memory = std::malloc(sizeof(block) + block::headroom + capacity_);
-        if (!memory)
-            return nullptr;
-        b = new (memory) block;
-        b->pool = this;
-        b->capacity = capacity_;
-    }
+    if (!b)
+        return make(capacity_);
+    free_ = b->next;
+    --free_count_;
+    WRING_UNPOISON(b->storage(), block::headroom + b->capacity);
+    return lend(b);
+}
+
+block* block_pool::take(std::size_t capacity) noexcept
+{
+    if (capacity <= capacity_)
+        return take();
+    constexpr std::size_t most = std::numeric_limits<std::uint32_t>::max();
+    return capacity <= most ? make(static_cast<std::uint32_t>(capacity)) : nullptr;
+}
+
+block* block_pool::make(std::uint32_t capacity) noexcept
+{
+    void* memory = std::malloc(sizeof(block) + block::headroom + capacity);
+    if (!memory)
+        return nullptr;
+    auto* b = new (memory) block;
+    b->pool = this;
+    b->capacity = capacity;
+    return lend(b);
+}
+
+block* block_pool::lend(block* b) noexcept
+{
     ++lent_;
     b->next = nullptr;
     b->references = 1;
@@ -47,7 +65,7 @@ block* block_pool::take() noexcept
 void block_pool::give_back(block* b) noexcept
 {
     --lent_;
-    if (free_count_ >= max_free) {
+    if (free_count_ >= max_free || b->capacity != capacity_) {
         std::free(b);
         return;
     }

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <span>
 #include <utility>
 
@@ -49,9 +50,13 @@ struct block
     [[nodiscard]] std::byte* limit() noexcept { return data() + capacity; }
     [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(end - begin); }
     [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {begin, end}; }
+    [[nodiscard]] bool holds(std::span<std::byte const> b) noexcept
+    {
+        return std::less_equal<>()(storage(), b.data()) && std::less<>()(b.data(), limit());
+    }
 };
 
-/// Blocks of one size; those given back are kept for the next taker.
+/// Blocks of one size; those given back are kept for the next taker. Larger ones are made to measure and not kept.
 class block_pool
 {
 public:
@@ -62,12 +67,17 @@ public:
 
     /// A block with one reference, empty; null where there is no memory.
     [[nodiscard]] block* take() noexcept;
+    /// One of at least `capacity` bytes.
+    [[nodiscard]] block* take(std::size_t capacity) noexcept;
     void give_back(block* b) noexcept;
 
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
     [[nodiscard]] std::size_t lent() const noexcept { return lent_; }
 
 private:
+    block* make(std::uint32_t capacity) noexcept;
+    block* lend(block* b) noexcept;
+
     block* free_ = nullptr;
     std::size_t free_count_ = 0;
     std::size_t lent_ = 0;
@@ -98,9 +108,11 @@ public:
     void reset() noexcept
     {
         if (block_)
-            release(std::exchange(block_, nullptr));
+            wring::engine::release(std::exchange(block_, nullptr));
     }
     [[nodiscard]] block* get() const noexcept { return block_; }
+    /// Hands the reference over.
+    [[nodiscard]] block* release() noexcept { return std::exchange(block_, nullptr); }
     explicit operator bool() const noexcept { return block_ != nullptr; }
 
 private:

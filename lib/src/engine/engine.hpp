@@ -46,7 +46,7 @@ public:
 
     // For engines.
 
-    enum class kind : std::uint8_t { none, accept, connect, receive, send, send_message, poll };
+    enum class kind : std::uint8_t { none, accept, connect, receive, receive_into, send, send_message, poll };
 
     void begin(kind k, descriptor& d) noexcept
     {
@@ -62,10 +62,13 @@ public:
         on_completion_(*this, c);
     }
 
+    /// Of receive_into.
+    [[nodiscard]] block* block_argument() const noexcept { return static_cast<block*>(const_cast<void*>(argument_)); }
+
     operation* link_ = nullptr;          ///< in one of the engine's lists
     descriptor* io_ = nullptr;
-    void const* argument_ = nullptr;     ///< connect: the address; send: the bytes; send_message: the msghdr
-    std::uint32_t argument_size_ = 0;    ///< connect: of the address; send: of the bytes; poll: the events
+    void const* argument_ = nullptr;     ///< connect: the address; receive_into: the block; send: bytes; send_message: the msghdr
+    std::uint32_t argument_size_ = 0;    ///< connect: of the address; receive_into, send: bytes; poll: the events
     kind kind_ = kind::none;
     bool canceling_ = false;             ///< a cancel was asked for
     bool listed_ = false;                ///< linked through link_
@@ -97,6 +100,9 @@ public:
     /// Receives into blocks of the loop until canceled, the end of the stream (result 0) or an error.
     /// result: the number of bytes in `data`.
     virtual void receive(operation& op) noexcept = 0;
+    /// Receives once, up to `size` bytes into a block of the caller's, behind its end; takes over the reference.
+    /// result: as for receive, and `data` is that block, its unread bytes being just those received.
+    virtual void receive_into(operation& op, block* into, std::size_t size) noexcept = 0;
     /// Sends. The bytes must stay until the completion, the array of iovec need not. result: the number of bytes
     /// sent, fewer than asked for where the engine only waited until the descriptor was writable.
     virtual void send(operation& op, std::span<iovec const> buffers) noexcept = 0;

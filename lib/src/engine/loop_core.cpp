@@ -17,6 +17,7 @@ namespace detail {
 namespace {
 constexpr std::size_t batch_threshold = 16; // turn ends; fewer sends are done at once, more are submitted together
 constexpr std::size_t ready_budget = 4096;  // coroutines resumed before I/O is looked at again
+constexpr std::uint32_t frame_header_room = 64; // so that a frame of a buffer's size lies in one buffer with its header
 
 thread_local loop_core* current_loop = nullptr;
 
@@ -70,7 +71,7 @@ loop_core& loop_core::require() noexcept
 }
 
 loop_core::loop_core(run_options const& options, unsigned index, shared_run* run) :
-    options_(options), index_(index), run_(run), handle_(*this), blocks_(options.receive_buffer_size),
+    options_(options), index_(index), run_(run), handle_(*this), blocks_(options.receive_buffer_size + frame_header_room),
     engine_(make_engine(options, blocks_)), start_(clock::now()), now_(start_), timers_(0),
     mailbox_(std::make_shared<loop_mailbox>(*this))
 {

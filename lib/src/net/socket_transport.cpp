@@ -38,6 +38,13 @@ public:
         io_->cancel(receiving());
     }
 
+    bool receives_directly() const noexcept override { return true; }
+    bool rests() const noexcept override { return !receive_operation::in_flight() && !ended_; }
+    void receive_into(engine::block* into, std::size_t size) noexcept override
+    {
+        io_->receive_into(receiving(), into, size);
+    }
+
     ssize_t try_send(std::span<iovec const> buffers) noexcept override
     {
         ssize_t n = 0;
@@ -101,8 +108,11 @@ private:
                 engine::release(c.data);
             return delete_if_done();
         }
-        if (c.data)
+        if (c.data) {
+            if (c.last && wanted_)
+                resume_receiving(); // first, as the user may let go of this
             return arrived(c.data);
+        }
         if (!c.last)
             return;
         if (c.result == -ECANCELED) {

@@ -49,6 +49,15 @@ public:
     virtual void resume_receiving() noexcept = 0;
     virtual void pause_receiving() noexcept = 0;
 
+    /// Whether it knows receive_into().
+    [[nodiscard]] virtual bool receives_directly() const noexcept { return false; }
+    /// Whether nothing is being received: a pause is through, of which on_readable() tells.
+    [[nodiscard]] virtual bool rests() const noexcept { return false; }
+    /// Receives once, up to `size` bytes into `into`, behind its end, instead of blocks of the loop's; takes over the
+    /// reference. Only while receiving rests, as it does again afterwards until it is resumed. The block is added to
+    /// inbound() with just these bytes unread.
+    virtual void receive_into(engine::block*, std::size_t) noexcept {}
+
     /// Sends what goes out without waiting: the number of bytes, -EAGAIN or another -errno.
     [[nodiscard]] virtual ssize_t try_send(std::span<iovec const> buffers) noexcept = 0;
     /// Sends, waiting where necessary; ends in on_sent(). The bytes must live until then, the array need not.

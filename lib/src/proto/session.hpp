@@ -102,6 +102,9 @@ public:
     // Payload of the data frame under way that has not been delivered.
     [[nodiscard]] std::uint64_t frame_remaining() const noexcept { return remaining_; }
 
+    // ... and what of it has been.
+    [[nodiscard]] std::uint64_t frame_received() const noexcept { return length_ - remaining_; }
+
     // Whether the last data message begun is unfinished, in either direction.
     [[nodiscard]] bool receiving_message() const noexcept { return receiving_ != opcode::continuation; }
     [[nodiscard]] bool sending_message() const noexcept { return sending_ != opcode::continuation; }

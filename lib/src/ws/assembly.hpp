@@ -6,58 +6,64 @@
 
 #include <wring/ws.hpp>
 
-#include <memory>
-#include <vector>
+#include <algorithm>
+#include <cstring>
+#include <new>
 
 namespace wring::detail {
 
-/// Up to a block's size it is a block of the loop, beyond that memory of its own, which grows with what has been
-/// received, never with what a header promises. Owns nothing while empty.
+/// A block of the loop, and beyond its size a larger one, which grows with what has been received, never with what a
+/// header promises. Owns nothing while empty.
 class assembly
 {
 public:
-    [[nodiscard]] bool empty() const noexcept { return !block_ && !large_; }
+    [[nodiscard]] bool empty() const noexcept { return !block_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] engine::block_ref const& block() const noexcept { return block_; }
     [[nodiscard]] std::span<std::byte const> bytes() const noexcept
     {
-        if (large_)
-            return *large_;
-        return block_ ? std::span<std::byte const>(block_.get()->bytes()) : std::span<std::byte const>();
+        return block_ ? std::span<std::byte const>(block_.get()->data(), size_) : std::span<std::byte const>();
     }
 
-    /// Throws std::bad_alloc.
+    /// Bytes that reserve() left room for and that were received there need no copy. Throws std::bad_alloc.
     void append(std::span<std::byte const> bytes, engine::block_pool& pool)
     {
-        if (!large_ && !block_) {
-            block_ = engine::block_ref(pool.take());
-            if (!block_)
+        if (!block_ || bytes.data() != end()) {
+            reserve(bytes.size(), pool);
+            if (!bytes.empty())
+                std::memcpy(end(), bytes.data(), bytes.size());
+        }
+        size_ += bytes.size();
+    }
+
+    /// The block with room for `n` bytes more, and its end where they belong. Throws std::bad_alloc.
+    engine::block& reserve(std::size_t n, engine::block_pool& pool)
+    {
+        if (!block_ || n > static_cast<std::size_t>(block_.get()->limit() - end())) {
+            // Twice what there is, so that a message in many frames is not copied for each.
+            engine::block_ref grown(pool.take(block_ ? std::max(2 * size_, size_ + n) : n));
+            if (!grown)
                 throw std::bad_alloc();
+            if (size_ > 0)
+                std::memcpy(grown.get()->data(), block_.get()->data(), size_);
+            block_ = std::move(grown);
         }
-        if (!large_) {
-            engine::block& b = *block_.get();
-            if (bytes.size() <= static_cast<std::size_t>(b.limit() - b.end)) {
-                if (!bytes.empty())
-                    std::memcpy(b.end, bytes.data(), bytes.size());
-                b.end += bytes.size();
-                return;
-            }
-            auto grown = std::make_unique<std::vector<std::byte>>();
-            grown->reserve(2 * (b.size() + bytes.size()));
-            grown->assign(b.begin, b.end);
-            large_ = std::move(grown);
-            block_.reset();
-        }
-        large_->insert(large_->end(), bytes.begin(), bytes.end());
+        block_.get()->end = end();
+        return *block_.get();
     }
 
     void clear() noexcept
     {
         block_.reset();
-        large_.reset();
+        size_ = 0;
     }
 
 private:
+    // Not the block's own end: that serves its receiver.
+    [[nodiscard]] std::byte* end() const noexcept { return block_.get()->data() + size_; }
+
     engine::block_ref block_;
-    std::unique_ptr<std::vector<std::byte>> large_;
+    std::size_t size_ = 0;
 };
 
 } // namespace wring::detail

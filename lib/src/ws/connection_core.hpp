@@ -120,6 +120,7 @@ private:
     void assemble(piece const& p, std::size_t n);
     [[nodiscard]] bool reader_waits() const noexcept { return reader_ && !reader_served_; }
     void settle_reader() noexcept;
+    void receive_rest(reading const& op) noexcept;
     void serve_reader() noexcept;
     void cancel(reading& op) noexcept;
     [[nodiscard]] bool next_piece(piece& out);
@@ -135,9 +136,10 @@ private:
     [[nodiscard]] bool may_queue(ws::opcode op) const noexcept;
     void wait_for_turn(write_waiter& w) noexcept;
     void cancel(write_waiter& op) noexcept;
-    [[nodiscard]] bool copied(ws::frame const& f) const noexcept;
-    void queue_copy(ws::frame const& f);
-    void queue_reference(write_waiter& w);
+    [[nodiscard]] bool queue_at_once(ws::frame const& f);
+    [[nodiscard]] engine::block_ref holder_of(std::span<std::byte const> bytes) const noexcept;
+    template <class Keeper>
+    void queue_reference(ws::frame const& f, Keeper&& keeper);
     std::byte* queue_header(proto::opcode op, bool fin, std::size_t length, proto::mask_key key, std::size_t room);
     void queue_frame(proto::opcode op, bool fin, std::span<std::byte const> payload);
     void queue_control(proto::opcode op, std::span<std::byte const> payload);
@@ -211,6 +213,7 @@ private:
     bool shut_down_ = false;
     bool reset_ = false;
     bool paused_ = false;          // receiving
+    bool direct_ = false;          // ... rests in favour of receive_rest()
     bool reader_served_ = false;   // and has not run yet
     bool assembly_given_ = false;  // to the reader: it is dropped by the next read
     bool assembly_starts_ = false; // what is assembled began its message

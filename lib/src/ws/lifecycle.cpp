@@ -48,6 +48,11 @@ void connection_core::at_turn_end() noexcept
     settle_reader();
     if (!reader_waits())
         parse_ahead();
+    if (direct_ && transport_ && transport_->rests()) { // nobody has gone on with it
+        direct_ = false;
+        if (!paused_)
+            transport_->resume_receiving();
+    }
     flush();
     if (orphaned_ && !transport_ && !queued)
         delete this;

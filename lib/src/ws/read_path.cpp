@@ -7,6 +7,11 @@
 
 namespace wring::detail {
 
+namespace {
+constexpr std::uint64_t worth_receiving_directly = 32 * 1024; // bytes that a frame lacks
+constexpr std::size_t largest_part = 256 * 1024;             // of a frame that read_frame() gives in parts
+}
+
 bool connection_core::start(reading& op, std::coroutine_handle<> h, context const& env) noexcept
 {
     if (reader_) {
@@ -58,7 +63,7 @@ void connection_core::on_readable() noexcept
         transport_->pause_receiving();
     }
     // What is left after the coroutines of this turn have read is looked at for control frames.
-    if (transport_ && (!transport_->inbound().empty() || transport_->ended()))
+    if (transport_ && (direct_ || !transport_->inbound().empty() || transport_->ended()))
         want_turn_end();
 }
 
@@ -70,9 +75,41 @@ bool connection_core::complete(reading& op) noexcept
     } catch (std::bad_alloc const&) {
         fail_with_no_memory();
     }
+    if (!end_)
+        receive_rest(op);
     if (end_)
         op.outcome_ = reading::outcome::ended;
     return static_cast<bool>(end_);
+}
+
+// The rest of a large frame is received where it is to lie, rather than copied out of blocks of the loop's. First the
+// receive under way must have ended: what it still brings comes before.
+void connection_core::receive_rest(reading const& op) noexcept
+{
+    auto const rest = session_.frame_remaining();
+    if (rest < worth_receiving_directly || paused_ || !transport_->receives_directly())
+        return;
+    if (!std::exchange(direct_, true))
+        transport_->pause_receiving();
+    if (!transport_->rests())
+        return; // on_readable() comes when it does
+    // Memory grows with what has been received, never with what a header promises.
+    std::size_t const block = loop_.blocks().capacity();
+    bool const join = op.whole_ && assembly_.size() > 0;
+    std::uint64_t const most = op.whole_ ? 3 * assembly_.size() : std::min<std::uint64_t>(3 * session_.frame_received(), largest_part);
+    auto const n = static_cast<std::size_t>(std::min(rest, std::max<std::uint64_t>(block, most)));
+    try {
+        engine::block_ref into;
+        if (join)
+            into = engine::block_ref::share(&assembly_.reserve(n, loop_.blocks()));
+        else
+            into = engine::block_ref(loop_.blocks().take(n));
+        if (!into)
+            throw std::bad_alloc();
+        transport_->receive_into(into.release(), n);
+    } catch (std::bad_alloc const&) {
+        fail_with_no_memory();
+    }
 }
 
 void connection_core::settle_reader() noexcept
@@ -96,7 +133,7 @@ bool connection_core::complete_frame(reading& op)
         assembly_given_ = true;
         return true;
     };
-    if (assembly_.bytes().size() >= most) // read() had come so far when it was canceled
+    if (assembly_.size() >= most) // read() had come so far when it was canceled
         return give_assembled(false);
     for (piece p; next_piece(p);) {
         // The rest of a frame is given as it lies there; so are the large parts of a frame too large to come whole.
@@ -105,7 +142,7 @@ bool connection_core::complete_frame(reading& op)
             view_ = std::move(p.block);
             return true;
         }
-        std::size_t const n = std::min(most - assembly_.bytes().size(), p.payload.size());
+        std::size_t const n = std::min(most - assembly_.size(), p.payload.size());
         assemble(p, n);
         if (n < p.payload.size()) {
             p.payload = p.payload.subspan(n);
@@ -113,7 +150,7 @@ bool connection_core::complete_frame(reading& op)
             put_back(std::move(p));
             return give_assembled(false);
         }
-        if (p.frame_end || assembly_.bytes().size() == most)
+        if (p.frame_end || assembly_.size() == most)
             return give_assembled(p.message_end);
     }
     return false;

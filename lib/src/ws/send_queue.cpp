@@ -7,11 +7,6 @@
 
 namespace wring::detail {
 
-namespace {
-constexpr std::size_t first_room = 2048 - 64;
-constexpr std::size_t most_room = 4096 - 64; // with its head a block of the free lists' largest class
-}
-
 send_queue::segment* send_queue::make(std::size_t room)
 {
     std::size_t const size = sizeof(segment) + room;
@@ -40,8 +35,10 @@ send_queue::segment* send_queue::make_in_block(std::size_t room, engine::block_p
 
 void send_queue::destroy(segment* s) noexcept
 {
-    if (s->message)
-        s->message->release();
+    if (auto* const message = std::get_if<ws::shared_message::representation*>(&s->keeper))
+        (*message)->release();
+    if (auto* const block = std::get_if<engine::block*>(&s->keeper))
+        engine::release(*block);
     if (s->allocated == 0)
         engine::release(reinterpret_cast<engine::block*>(s) - 1);
     else
@@ -66,7 +63,9 @@ void send_queue::pop() noexcept
 std::byte* send_queue::extend(std::size_t n, engine::block_pool& pool)
 {
     if (!tail_ || room() < n) {
-        // The more is queued, the larger the next piece.
+        // The more is queued, the larger the next piece: at most, with its head, one of the free lists' largest class.
+        constexpr std::size_t first_room = 2048 - sizeof(segment);
+        constexpr std::size_t most_room = 4096 - sizeof(segment);
         std::size_t const wanted = tail_ ? std::min(most_room, std::max(first_room, size_)) : first_room;
         segment* const large = n > most_room ? make_in_block(n, pool) : nullptr;
         push(large ? large : make(std::max(wanted, n)));
@@ -77,26 +76,31 @@ std::byte* send_queue::extend(std::size_t n, engine::block_pool& pool)
     return at;
 }
 
-void send_queue::add(ws::shared_message::representation& message)
+send_queue::segment* send_queue::refer_to(std::span<std::byte const> bytes)
 {
     segment* s = make(0);
-    message.add_reference();
-    s->message = &message;
-    auto const bytes = message.frame();
     s->begin = const_cast<std::byte*>(bytes.data());
     s->end = s->limit = s->begin + bytes.size();
     push(s);
     size_ += bytes.size();
+    return s;
+}
+
+void send_queue::add(ws::shared_message::representation& message)
+{
+    refer_to(message.frame())->keeper = &message;
+    message.add_reference();
+}
+
+void send_queue::add(std::span<std::byte const> bytes, engine::block_ref block)
+{
+    segment* const s = refer_to(bytes); // may throw
+    s->keeper = block.release();
 }
 
 void send_queue::add(std::span<std::byte const> bytes, owner& writer)
 {
-    segment* s = make(0);
-    s->writer = &writer;
-    s->begin = const_cast<std::byte*>(bytes.data());
-    s->end = s->limit = s->begin + bytes.size();
-    push(s);
-    size_ += bytes.size();
+    refer_to(bytes)->keeper = &writer;
 }
 
 std::size_t send_queue::gather(std::span<iovec> out) const noexcept
@@ -110,7 +114,7 @@ std::size_t send_queue::gather(std::span<iovec> out) const noexcept
 bool send_queue::refers_to(owner const& writer) const noexcept
 {
     for (segment* s = head_; s; s = s->next)
-        if (s->writer == &writer)
+        if (s->writer() == &writer)
             return true;
     return false;
 }
@@ -118,7 +122,7 @@ bool send_queue::refers_to(owner const& writer) const noexcept
 bool send_queue::has_writer() const noexcept
 {
     for (segment* s = head_; s; s = s->next)
-        if (s->writer)
+        if (s->writer())
             return true;
     return false;
 }
@@ -126,7 +130,7 @@ bool send_queue::has_writer() const noexcept
 bool send_queue::leave(owner const& writer) noexcept
 {
     for (segment* s = head_; s; s = s->next)
-        if (s->writer == &writer)
+        if (s->writer() == &writer)
             return s->leaving = true;
     return false;
 }

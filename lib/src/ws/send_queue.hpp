@@ -7,10 +7,11 @@
 #include "ws/write_waiter.hpp"
 
 #include <sys/uio.h>
+#include <variant>
 
 namespace wring::detail {
 
-/// Small frames are copied together; large payloads and shared messages are referred to. Segments come from the
+/// Small frames are copied together; large payloads, shared messages and what lies in a block are referred to. Segments come from the
 /// loop's free lists and its blocks, so an idle connection owns nothing here and a busy one allocates nothing, but for
 /// the copy of a frame larger than a block.
 class send_queue
@@ -39,6 +40,8 @@ public:
     [[nodiscard]] std::byte* extend(std::size_t n, engine::block_pool& pool);
     /// Refers to the bytes of a message.
     void add(ws::shared_message::representation& message);
+    /// Refers to bytes of a block.
+    void add(std::span<std::byte const> bytes, engine::block_ref block);
     /// Refers to a writer's bytes, until done() names it.
     void add(std::span<std::byte const> bytes, owner& writer);
 
@@ -52,7 +55,7 @@ public:
         size_ -= n;
         while (head_ && n >= head_->left()) {
             n -= head_->left();
-            owner* const writer = head_->writer;
+            owner* const writer = head_->writer();
             pop();
             if (writer)
                 done(*writer);
@@ -73,7 +76,7 @@ public:
         for (segment** link = &head_; *link; link = &(*link)->next) {
             if (!(*link)->leaving)
                 continue;
-            owner& writer = *(*link)->writer;
+            owner& writer = *(*link)->writer();
             replace_by_copy(link);
             done(writer);
         }
@@ -83,7 +86,7 @@ public:
     void clear(Done done) noexcept
     {
         while (head_) {
-            owner* const writer = head_->writer;
+            owner* const writer = head_->writer();
             pop();
             if (writer)
                 done(*writer);
@@ -98,16 +101,22 @@ private:
         std::byte* begin = nullptr;
         std::byte* end = nullptr;
         std::byte* limit = nullptr; // of its own memory; `end` where it refers to somebody else's
-        ws::shared_message::representation* message = nullptr;
-        owner* writer = nullptr;
-        bool leaving = false;
+        // Whose the bytes are, where they are not its own.
+        std::variant<std::monostate, ws::shared_message::representation*, engine::block*, owner*> keeper;
         std::size_t allocated = sizeof(segment); // 0: it lies in a block
+        bool leaving = false;
 
+        [[nodiscard]] owner* writer() const noexcept
+        {
+            auto* const w = std::get_if<owner*>(&keeper);
+            return w ? *w : nullptr;
+        }
         [[nodiscard]] std::size_t left() const noexcept { return static_cast<std::size_t>(end - begin); }
         [[nodiscard]] std::byte* memory() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
     };
 
     static segment* make(std::size_t room);
+    segment* refer_to(std::span<std::byte const> bytes);
     static segment* make_in_block(std::size_t room, engine::block_pool& pool) noexcept;
     static void destroy(segment* s) noexcept;
     void push(segment* s) noexcept;

@@ -26,6 +26,22 @@ void destroy(T* p) noexcept
 }
 } // namespace
 
+// `keeper` has the payload's bytes: a block, or the waiting writer.
+template <class Keeper>
+void connection_core::queue_reference(ws::frame const& f, Keeper&& keeper)
+{
+    auto op = static_cast<proto::opcode>(f.op);
+    (void)session_.start_frame(op, f.fin);
+    want_turn_end();
+    queue_header(op, f.fin, f.payload.size(), {}, 0);
+    try {
+        queue_.add(f.payload, std::forward<Keeper>(keeper));
+    } catch (std::bad_alloc const&) { // no close frame can follow half a frame
+        lose(std::make_error_code(std::errc::not_enough_memory), true);
+        throw;
+    }
+}
+
 bool connection_core::start(ws::connection::write_operation& op, std::coroutine_handle<> h, context const& env) noexcept
 {
     if (phase_ != phase::open) {
@@ -40,13 +56,11 @@ bool connection_core::start(ws::connection::write_operation& op, std::coroutine_
     bool const now = may_queue(op.frame_.op) && (!waiting_head_ || goes_on);
     write_waiter* waiter = nullptr;
     try {
-        if (now && copied(op.frame_)) {
-            queue_copy(op.frame_);
+        if (now && queue_at_once(op.frame_))
             return false;
-        }
         waiter = new (frame_allocate(sizeof(write_waiter))) write_waiter(*this, op.frame_);
         if (now)
-            queue_reference(*waiter);
+            queue_reference(waiter->frame, *waiter);
         else
             wait_for_turn(*waiter);
     } catch (std::bad_alloc const&) {
@@ -96,32 +110,36 @@ void connection_core::wait_for_turn(write_waiter& w) noexcept
         waiting_tail_ = &w;
 }
 
-// Whether a frame's payload is copied, rather than sent from where it lies: small ones, and what must be masked.
-bool connection_core::copied(ws::frame const& f) const noexcept
+// Queues a frame whose writer need not wait: its payload is copied, or the block that holds it is kept. False, and
+// nothing done, for a large one that lies elsewhere.
+bool connection_core::queue_at_once(ws::frame const& f)
 {
-    return f.payload.size() < large_payload || session_.self() == proto::role::client;
-}
-
-void connection_core::queue_copy(ws::frame const& f)
-{
+    bool const server = session_.self() == proto::role::server; // a client's is masked, on its way into the queue
+    engine::block_ref holder;
+    if (server)
+        holder = holder_of(f.payload);
+    if (server && !holder && f.payload.size() >= large_payload)
+        return false;
+    if (holder) {
+        queue_reference(f, std::move(holder));
+        return true;
+    }
     auto op = static_cast<proto::opcode>(f.op);
     (void)session_.start_frame(op, f.fin); // may_queue() has checked
     want_turn_end();
     queue_frame(op, f.fin, f.payload);
+    return true;
 }
 
-void connection_core::queue_reference(write_waiter& w)
+// The block of what was read last, where `bytes` are of it and large enough to be worth the whole block.
+engine::block_ref connection_core::holder_of(std::span<std::byte const> bytes) const noexcept
 {
-    auto op = static_cast<proto::opcode>(w.frame.op);
-    (void)session_.start_frame(op, w.frame.fin);
-    want_turn_end();
-    queue_header(op, w.frame.fin, w.frame.payload.size(), {}, 0);
-    try {
-        queue_.add(w.frame.payload, w);
-    } catch (std::bad_alloc const&) { // no close frame can follow half a frame
-        lose(std::make_error_code(std::errc::not_enough_memory), true);
-        throw;
+    for (auto const* held : {&view_, &assembly_.block()}) {
+        engine::block* const b = held->get();
+        if (b && bytes.size() >= b->capacity / 2 && b->holds(bytes))
+            return engine::block_ref::share(b);
     }
+    return {};
 }
 
 std::byte* connection_core::queue_header(proto::opcode op, bool fin, std::size_t length, proto::mask_key key,
@@ -229,11 +247,10 @@ void connection_core::queue_waiting() noexcept
                 auto* posted = static_cast<posted_message*>(first);
                 queue_shared(*posted->message.rep());
                 destroy(posted);
-            } else if (copied(writer->frame)) {
-                queue_copy(writer->frame);
+            } else if (queue_at_once(writer->frame)) {
                 writer->wake();
             } else {
-                queue_reference(*writer);
+                queue_reference(writer->frame, *writer);
             }
         } catch (std::bad_alloc const&) {
             fail_with_no_memory();

@@ -69,6 +69,14 @@ public:
         wait(op);
     }
 
+    void receive_into(operation& op, block* into, std::size_t size) noexcept override
+    {
+        op.begin(operation::kind::receive_into, *this);
+        op.argument_ = into;
+        op.argument_size_ = static_cast<std::uint32_t>(size);
+        wait(op);
+    }
+
     void send(operation& op, std::span<iovec const>) noexcept override
     {
         op.begin(operation::kind::send, *this);
@@ -85,7 +93,8 @@ public:
     void cancel(operation& op) noexcept override;
 
 private:
-    using waiter = asio::posix::stream_descriptor;
+    // With its executor by type: the type-erased one costs memory in every descriptor and wait.
+    using waiter = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
 
     /// What Asio calls when the descriptor is ready.
     struct ready
@@ -115,13 +124,14 @@ private:
     void on_ready(operation& op, asio::error_code const& ec) noexcept
     {
         if (op.canceling_)
-            return op.complete({-ECANCELED, true});
+            return finish(op, -ECANCELED);
         if (ec)
-            return op.complete({-ec.value(), true});
+            return finish(op, -ec.value());
         switch (op.kind_) {
         case operation::kind::accept: return accept_some(op);
         case operation::kind::connect: return connected(op);
         case operation::kind::receive: return receive_some(op);
+        case operation::kind::receive_into: return receive_once(op);
         case operation::kind::poll: return op.complete({static_cast<int>(op.argument_size_), true});
         default: return op.complete({0, true});
         }
@@ -151,6 +161,8 @@ private:
     }
 
     void receive_some(operation& op) noexcept;
+    void receive_once(operation& op) noexcept;
+    void finish(operation& op, int result) noexcept;
     void complete_soon(operation& op, int result) noexcept;
     void release_waiter() noexcept
     {
@@ -217,7 +229,7 @@ private:
     }
 
     block_pool& blocks_;
-    asio::io_context context_{1}; // one thread: no locks
+    asio::io_context context_{ASIO_CONCURRENCY_HINT_UNSAFE}; // one thread, which wake() does not enter: no locks
     asio::posix::stream_descriptor waker_;
 };
 
@@ -258,12 +270,30 @@ void asio_descriptor::receive_some(operation& op) noexcept
     wait(op);
 }
 
+void asio_descriptor::receive_once(operation& op) noexcept
+{
+    auto const n = ::recv(fd_, op.block_argument()->end, op.argument_size_, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return wait(op);
+    finish(op, static_cast<int>(n < 0 ? -errno : n));
+}
+
+void asio_descriptor::finish(operation& op, int result) noexcept
+{
+    block* b = op.kind_ == operation::kind::receive_into ? op.block_argument() : nullptr;
+    if (b && result > 0)
+        b->begin = std::exchange(b->end, b->end + result);
+    else if (b)
+        wring::engine::release(std::exchange(b, nullptr));
+    op.complete({result, true, b});
+}
+
 void asio_descriptor::complete_soon(operation& op, int result) noexcept
 {
     op.listed_ = true;
-    asio::post(engine_.context(), [&op, result] {
+    asio::post(engine_.context(), [this, &op, result] {
         op.listed_ = false;
-        op.complete({op.canceling_ ? -ECANCELED : result, true});
+        finish(op, op.canceling_ ? -ECANCELED : result);
     });
 }
 

@@ -69,6 +69,7 @@ public:
     void accept(operation& op) noexcept override;
     void connect(operation& op, sockaddr const* address, socklen_t size) noexcept override;
     void receive(operation& op) noexcept override;
+    void receive_into(operation& op, block* into, std::size_t size) noexcept override;
     void send(operation& op, std::span<iovec const> buffers) noexcept override;
     void poll(operation& op, short events) noexcept override;
     void cancel(operation& op) noexcept override;
@@ -188,6 +189,9 @@ private:
             sqe->flags |= IOSQE_BUFFER_SELECT;
             sqe->buf_group = buffer_ring::group;
             break;
+        case operation::kind::receive_into:
+            io_uring_prep_recv(sqe, fd, op.block_argument()->end, op.argument_size_, 0);
+            break;
         case operation::kind::send:
             io_uring_prep_send(sqe, fd, op.argument_, op.argument_size_, MSG_NOSIGNAL | MSG_WAITALL);
             break;
@@ -277,7 +281,7 @@ private:
             for (operation* op = starved_.pop(); op && submit(*op); op = starved_.pop()) {
             }
         while (operation* op = canceled_here_.pop())
-            op->complete({-ECANCELED, true});
+            op->kind_ == operation::kind::receive_into ? received_into(*op, -ECANCELED) : op->complete({-ECANCELED, true});
     }
 
     void dispatch(std::uint64_t data, int result, unsigned flags) noexcept
@@ -303,6 +307,8 @@ private:
                                      static_cast<std::size_t>(std::max(result, 0)));
         if (op.kind_ == operation::kind::receive)
             return receive_done(op, result, last, received);
+        if (op.kind_ == operation::kind::receive_into)
+            return received_into(op, result);
         if (op.kind_ == operation::kind::accept && last && result >= 0 && !op.canceling_) {
             op.complete({result, false});
             if (op.canceling_)
@@ -340,6 +346,18 @@ private:
             finish_canceled(op);
         else
             starved_.push(op);
+    }
+
+    static void received_into(operation& op, int result) noexcept
+    {
+        block* b = op.block_argument();
+        WRING_UNPOISON(b->end, op.argument_size_);
+        if (result <= 0) {
+            release(b);
+            return op.complete({result, true});
+        }
+        b->begin = std::exchange(b->end, b->end + result);
+        op.complete({result, true, b});
     }
 
     /// Nothing of ours may be in flight any more but the wake poll.
@@ -387,6 +405,15 @@ void uring_descriptor::connect(operation& op, sockaddr const* address, socklen_t
 void uring_descriptor::receive(operation& op) noexcept
 {
     op.begin(operation::kind::receive, *this);
+    engine_.start(op);
+}
+
+void uring_descriptor::receive_into(operation& op, block* into, std::size_t size) noexcept
+{
+    op.begin(operation::kind::receive_into, *this);
+    op.argument_ = into;
+    op.argument_size_ = static_cast<std::uint32_t>(size);
+    WRING_POISON(into->end, size); // the kernel's, until the completion
     engine_.start(op);
 }
 
