@@ -89,6 +89,7 @@ constexpr answer answers[] = {
     {errc::subprotocol_invalid, 0, 400},
     {errc::subprotocol_duplicate, 0, 400},
     {errc::subprotocol_excess, 0, 400},
+    {errc::extension_invalid, 0, 400},
     {errc::origin_forbidden, 0, 403},
     {errc::not_found, 0, 404},
     {errc::handshake_timeout, 0, 408},

@@ -219,6 +219,37 @@ TEST_CASE("the request says what was asked for")
     }());
 }
 
+TEST_CASE("user and password of the URL become the Authorization field, unless that is given")
+{
+    on_loop([]() -> task<> {
+        struct row
+        {
+            char const* url;
+            char const* line;
+        };
+        for (auto const& [url, line] : {row{"ws://user:p%40ss@h/", "Authorization: Basic dXNlcjpwQHNz\r\n"},
+                                        row{"ws://user@h/", "Authorization: Basic dXNlcjo=\r\n"},
+                                        row{"ws://h/", nullptr}}) {
+            INFO(url);
+            for (bool given : {false, true}) {
+                auto streams = make_stream_pair();
+                header const headers[] = {{"authorization", "Bearer abc"}};
+                auto options = quiet_client();
+                if (given)
+                    options.headers = headers;
+                auto both = co_await when_all(connect_over(std::move(streams.first), url, options),
+                                              answer_handshake(streams.second, ""));
+                auto const& request = std::get<1>(both);
+                bool const basic = line && !given;
+                CHECK((request.find("Basic") != request.npos) == basic);
+                if (basic)
+                    CHECK(request.find(line) != request.npos);
+                std::get<0>(both)->abort();
+            }
+        }
+    }());
+}
+
 TEST_CASE("each handshake has a key of its own")
 {
     std::set<std::string> keys;

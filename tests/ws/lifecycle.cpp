@@ -124,6 +124,9 @@ TEST_CASE("a server ends its stream after the close frames, a client waits for t
         CHECK(close.close_code() == 1000);
         co_await send(client.raw, unmasked(0x88, close_payload(1000)));
         co_await closing.join();
+        std::byte one[1];
+        auto const early = co_await timeout(20ms, client.raw.read_some(one));
+        CHECK(early.error() == errc::timed_out); // it is the server's to end the stream first
         client.raw.shutdown();
         auto const end = co_await read_rest(client.raw);
         CHECK(end.empty());
@@ -767,6 +770,141 @@ TEST_CASE("timeouts do not fire while this side does not listen, nor as soon as 
         CHECK(nothing.error() == errc::timed_out);
         both.ws.abort();
     });
+}
+
+TEST_CASE("a peer that floods and never reads is closed after idle_timeout")
+{
+    on_each([](kind k) -> task<> {
+        auto options = quiet_server();
+        options.idle_timeout = 100ms;
+        options.ping_interval = 20ms;
+        options.pong_timeout = 20ms;
+        options.close_timeout = 20ms;
+        options.send_limit = 10'000;
+        options.read_limit = 1000;
+        auto both = co_await raw_client(k, options, {.small_buffers = true});
+        scope children;
+        std::error_code end;
+        children.spawn([](ws::connection& ws, std::error_code& why) -> task<> {
+            while (auto const m = co_await ws.read())
+                if (!co_await ws.write(*m))
+                    break;
+            why = ws.status().error;
+        }(both.ws, end));
+        byte_string flood;
+        for (int i = 0; i < 200; ++i)
+            append(flood, masked(0x82, std::string(900, 'x')));
+        for (std::error_code broken; !broken;) {
+            auto const sent = co_await both.raw.write(flood);
+            broken = sent.error();
+        }
+        co_await children.join();
+        CHECK(end == ws::errc::idle_timeout);
+    });
+}
+
+TEST_CASE("a slow reader is not taken for a dead one while it takes what is queued")
+{
+    on_each([](kind k) -> task<> {
+        auto options = quiet_server();
+        options.idle_timeout = 200ms;
+        options.ping_interval = 30ms;
+        options.pong_timeout = 200ms;
+        auto both = co_await raw_client(k, options, {.small_buffers = true});
+        std::string const text(3'000'000, 'q');
+        scope children;
+        children.spawn([](ws::connection& ws, std::string const& t) -> task<> {
+            auto const sent = co_await ws.write(t);
+            (void)sent; // it is not all taken before the end
+        }(both.ws, text));
+        // Nothing but reading for much longer than any of these times; the ping waits behind it all.
+        std::vector<std::byte> part(16'000);
+        std::size_t got = 0;
+        auto const start = clock::now();
+        while (clock::now() - start < 900ms && got + part.size() < text.size()) {
+            auto const n = co_await both.raw.read_some(part);
+            if (!n)
+                break;
+            got += n->size();
+            auto const slept = co_await sleep_for(15ms);
+            CHECK(slept.has_value());
+        }
+        CHECK(both.ws.is_open());
+        both.ws.abort();
+        both.raw.abort();
+        co_await children.join();
+    });
+}
+
+TEST_CASE("a peer in the middle of a slow frame, which no pong can interrupt, is not taken for a dead one")
+{
+    on_each([](kind k) -> task<> {
+        auto options = quiet_server();
+        options.ping_interval = 30ms;
+        options.pong_timeout = 300ms;
+        auto both = co_await raw_client(k, options);
+        auto const frame = masked(0x82, std::string(100, 's'));
+        auto const start = clock::now();
+        std::size_t at = 0;
+        auto step = [&]() -> task<> {
+            auto const sent = co_await both.raw.write(std::span(frame).subspan(at++, 1));
+            CHECK(sent.has_value());
+        };
+        for (; at < 20;)
+            co_await step();
+        auto const ping = co_await read_wire(both.raw); // after a silence
+        CHECK(ping.first == 0x89);
+        while (clock::now() - start < 900ms && at < frame.size() - 1) {
+            auto const slept = co_await sleep_for(15ms);
+            CHECK(slept.has_value());
+            co_await step();
+        }
+        CHECK(both.ws.is_open());
+        both.ws.abort();
+    });
+}
+
+TEST_CASE("the time of a close begins when what is queued has gone")
+{
+    on_each([](kind k) -> task<> {
+        auto options = quiet_server();
+        options.close_timeout = 400ms;
+        auto both = co_await raw_client(k, options, {.small_buffers = true});
+        std::string const text(1'500'000, 'c');
+        auto const shared = ws::shared_message::text(text);
+        CHECK(both.ws.post(shared) == ws::posted::queued);
+        scope closing;
+        closing.spawn(close_it(both.ws, ws::close_code::normal, ""));
+        std::string got;
+        std::vector<std::byte> part(20'000);
+        while (got.size() < text.size() + 14) {
+            auto const n = co_await both.raw.read_some(part);
+            if (!n)
+                break;
+            got += net_test::text_of(*n);
+            auto const slept = co_await sleep_for(10ms);
+            CHECK(slept.has_value());
+        }
+        CHECK(got.size() == text.size() + 14); // header, and the close frame
+        co_await send(both.raw, masked(0x88, close_payload(1000)));
+        co_await closing.join();
+    });
+}
+
+TEST_CASE("times without end are none")
+{
+    on_loop([]() -> task<> {
+        auto options = quiet_server();
+        options.idle_timeout = options.ping_interval = options.pong_timeout = options.close_timeout = duration::max();
+        auto both = co_await raw_client(kind::memory, options);
+        auto const before = cpu_time();
+        auto const nothing = co_await timeout(300ms, both.ws.read());
+        CHECK(nothing.error() == errc::timed_out);
+        CHECK(cpu_time() - before < 100ms);
+        auto const early = co_await timeout(20ms, both.ws.close());
+        CHECK(early.error() == errc::timed_out);
+        both.ws.abort();
+    }());
 }
 
 TEST_CASE("after a pause the idle time begins anew")

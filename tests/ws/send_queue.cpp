@@ -30,7 +30,7 @@ std::string bytes_of(send_queue const& q)
 {
     std::array<iovec, 64> pieces;
     std::string all;
-    std::size_t const n = q.gather(pieces);
+    std::size_t const n = q.gather(pieces, q.size());
     for (std::size_t i = 0; i < n; ++i)
         all.append(static_cast<char const*>(pieces[i].iov_base), pieces[i].iov_len);
     return all;
@@ -68,7 +68,7 @@ TEST_CASE("small frames are put together in few pieces")
     for (int i = 0; i < 200; ++i)
         put(q, "0123456789");
     std::array<iovec, 64> pieces;
-    CHECK(q.gather(pieces) <= 5);
+    CHECK(q.gather(pieces, q.size()) <= 5);
     q.clear(nobody);
     CHECK(q.empty());
     CHECK(q.size() == 0);
@@ -119,8 +119,8 @@ TEST_CASE("a queue gathers no more pieces than there is room for")
     for (int i = 0; i < 10; ++i)
         q.add(*m.rep());
     std::array<iovec, 4> pieces;
-    CHECK(q.gather(pieces) == 4);
-    CHECK(q.gather(std::span<iovec>()) == 0);
+    CHECK(q.gather(pieces, q.size()) == 4);
+    CHECK(q.gather(std::span<iovec>(), q.size()) == 0);
 }
 
 TEST_CASE("the queue refers to shared messages and lets go of them")
@@ -134,7 +134,7 @@ TEST_CASE("the queue refers to shared messages and lets go of them")
         put(q, "b");
         CHECK(m.rep()->references == 3);
         std::array<iovec, 64> pieces;
-        REQUIRE(q.gather(pieces) == 4);
+        REQUIRE(q.gather(pieces, q.size()) == 4);
         CHECK(pieces[1].iov_base == m.rep()->frame().data());
         q.consume(1 + m.rep()->frame().size() + 5, nobody);
         CHECK(m.rep()->references == 2);

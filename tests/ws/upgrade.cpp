@@ -472,6 +472,83 @@ TEST_CASE("a hook is canceled when the peer leaves")
     });
 }
 
+TEST_CASE("a hook that throws what a cancel gave it ends its own handshake only")
+{
+    on_each([](kind k) -> task<> {
+        for (bool deadline : {false, true}) {
+            auto streams = co_await connected(k);
+            event started;
+            auto hook = [&started](request const&) -> task<response> {
+                started.set();
+                event never;
+                (co_await never.wait()).value();
+                co_return response::accept();
+            };
+            ws::upgrade_options options;
+            options.authorize = hook;
+            if (deadline)
+                options.handshake_timeout = 20ms;
+            outcome out;
+            scope server;
+            server.spawn(serve_one(std::move(streams.first), options, out));
+            co_await send_text(streams.second, request_text());
+            auto const asked = co_await started.wait();
+            CHECK(asked.has_value());
+            if (deadline) {
+                auto const answer = co_await read_rest(streams.second);
+                CHECK(answer.starts_with("HTTP/1.1 408 "));
+            } else {
+                stream gone = std::move(streams.second);
+            }
+            co_await server.join(); // and does not throw
+            CHECK(!out.open);
+            CHECK(out.error == (deadline ? make_error_code(ws::errc::handshake_timeout) : out.error));
+        }
+    });
+}
+
+TEST_CASE("a refusal to a peer that does not read keeps nobody")
+{
+    on_loop([]() -> task<> {
+        auto streams = make_stream_pair({.capacity = 16});
+        scope sending;
+        sending.spawn([](stream& s) -> task<> {
+            auto const sent = co_await s.write(std::string_view("POST / HTTP/1.1\r\nHost: a\r\n\r\n"));
+            (void)sent;
+        }(streams.second));
+        auto const start = clock::now();
+        auto const ws = co_await upgrade(std::move(streams.first), quiet_server());
+        CHECK(!ws);
+        CHECK(clock::now() - start < 30s);
+        co_await sending.join();
+    }());
+}
+
+TEST_CASE("what a hook says of a status takes the place of what is usual")
+{
+    on_loop([]() -> task<> {
+        auto streams = make_stream_pair();
+        auto hook = [](request const&) -> task<response> {
+            response r = response::refuse(503, "full");
+            r.headers.emplace_back("Retry-After", "77");
+            r.headers.emplace_back("content-type", "text/x-mine");
+            co_return r;
+        };
+        auto options = quiet_server();
+        options.authorize = hook;
+        outcome out;
+        scope server;
+        server.spawn(serve_one(std::move(streams.first), options, out));
+        co_await send_text(streams.second, request_text());
+        auto const answer = co_await read_rest(streams.second);
+        CHECK(answer.find("Retry-After: 77\r\n") != answer.npos);
+        CHECK(answer.find("Retry-After: 1") == answer.npos);
+        CHECK(answer.find("content-type: text/x-mine\r\n") != answer.npos);
+        CHECK(answer.find("Content-Type") == answer.npos);
+        co_await server.join();
+    }());
+}
+
 TEST_CASE("a hook that the peer has left already is canceled at once")
 {
     on_loop([]() -> task<> {

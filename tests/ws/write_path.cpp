@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "harness.hpp"
 
+#include "core/allocations.hpp"
 #include "ws/shared_message.hpp"
 
 #include <atomic>
@@ -194,6 +195,35 @@ TEST_CASE("frames written in one turn leave in one send")
         }
         CHECK(to_text(got.value()) == expected);
         co_await writers.join();
+        both.ws.abort();
+    }());
+}
+
+TEST_CASE("small messages posted in one turn leave in one send, and cost little more than their bytes")
+{
+    on_loop([]() -> task<> {
+        auto both = co_await raw_client();
+        std::string expected;
+        for (int i = 0; i < 100; ++i) {
+            auto const m = ws::shared_message::text("posted " + std::to_string(i));
+            CHECK(both.ws.post(m) == ws::posted::queued);
+            expected += "\x81" + std::string(1, static_cast<char>(m.size())) + "posted " + std::to_string(i);
+        }
+        std::vector<std::byte> piece(16 * 1024);
+        auto const got = co_await both.raw.read_some(piece);
+        CHECK(to_text(got.value()) == expected);
+
+        auto options = quiet_server();
+        auto never_read = co_await raw_client(kind::memory, options, {.small_buffers = true});
+        auto const tiny = ws::shared_message::text("x");
+        co_await turns(3);
+        std::size_t const before = test::mallocs + test::news;
+        std::size_t posted = 0;
+        while (never_read.ws.post(tiny) == ws::posted::queued)
+            ++posted;
+        CHECK(posted > options.send_limit / 3 - 10);
+        CHECK(test::mallocs + test::news - before < 1000); // pieces of some KiB
+        never_read.ws.abort();
         both.ws.abort();
     }());
 }

@@ -91,6 +91,7 @@ constexpr std::array<row, errc_count> table{{
     {errc::subprotocol_invalid, 0, 400, "subprotocol is not a token"},
     {errc::subprotocol_duplicate, 0, 400, "subprotocol is named twice"},
     {errc::subprotocol_excess, 0, 400, "more subprotocols than a handshake may offer"},
+    {errc::extension_invalid, 0, 400, "Sec-WebSocket-Extensions is malformed"},
 
     {errc::origin_forbidden, 0, 403, "origin is not allowed"},
     {errc::not_found, 0, 404, "nothing is served at this path"},

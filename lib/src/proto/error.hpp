@@ -87,6 +87,7 @@ enum class errc : std::uint8_t
     subprotocol_invalid,
     subprotocol_duplicate,
     subprotocol_excess,
+    extension_invalid,
 
     // Refusals decided above this layer; here because their answers belong to the same table.
     origin_forbidden,

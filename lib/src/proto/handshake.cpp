@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "proto/handshake.hpp"
 
+#include "proto/extension.hpp"
 #include "proto/url.hpp"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 #include <algorithm>
@@ -105,16 +107,10 @@ struct name_set
     }
 };
 
-// The name of an extension list's element, without its parameters.
-std::string_view extension_name(std::string_view element) noexcept
-{
-    return trim(element.substr(0, element.find(';')));
-}
-
 bool offers_extension(std::string_view offer, std::string_view name) noexcept
 {
     for (auto element : list_range{offer})
-        if (equal_ignoring_case(extension_name(element), name)) return true;
+        if (equal_ignoring_case(extension_reader(element).name(), name)) return true;
     return false;
 }
 
@@ -204,6 +200,26 @@ std::array<char, 24> encode_key(std::span<std::byte const, 16> random) noexcept
     return result;
 }
 
+std::string basic_authorization(std::string_view userinfo)
+{
+    std::string text;
+    for (std::size_t i = 0; i < userinfo.size(); ++i) {
+        int high = 0, low = 0;
+        if (userinfo[i] == '%' && i + 2 < userinfo.size() && (high = OPENSSL_hexchar2int(static_cast<unsigned char>(userinfo[i + 1]))) >= 0 &&
+            (low = OPENSSL_hexchar2int(static_cast<unsigned char>(userinfo[i + 2]))) >= 0) {
+            text.push_back(static_cast<char>(high * 16 + low));
+            i += 2;
+        } else {
+            text.push_back(userinfo[i]);
+        }
+    }
+    if (userinfo.find(':') == userinfo.npos) text.push_back(':'); // a password, empty, is always there
+    std::string base64((text.size() + 2) / 3 * 4 + 1, '\0'); // EVP_EncodeBlock ends its output with a NUL
+    auto const size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(base64.data()),
+                                      reinterpret_cast<unsigned char const*>(text.data()), static_cast<int>(text.size()));
+    return "Basic " + base64.substr(0, static_cast<std::size_t>(size));
+}
+
 errc check_request(request_head const& request) noexcept
 {
     if (auto const e = check_target_and_host(request); e != errc::ok) return e;
@@ -231,7 +247,8 @@ errc check_upgrade(request_head const& request) noexcept
     if (keys == 0) return errc::key_missing;
     if (keys > 1) return errc::key_duplicate;
     if (!is_key(*fields.find("Sec-WebSocket-Key"))) return errc::key_invalid;
-    return fields.count("Origin") > 1 ? errc::origin_duplicate : errc::ok;
+    if (fields.count("Origin") > 1) return errc::origin_duplicate;
+    return valid_extensions(fields) ? errc::ok : errc::extension_invalid;
 }
 
 subprotocol_choice choose_subprotocol(request_head const& request, std::string_view preferred) noexcept
@@ -285,9 +302,15 @@ errc write_refusal(std::string& out, refusal const& answer)
     } else {
         out.append("Connection: close\r\n");
     }
-    if (answer.status == 405) append_field(out, "Allow", "GET");
-    if (answer.status == 503) append_field(out, "Retry-After", std::to_string(answer.retry_after));
-    if (!answer.body.empty()) append_field(out, "Content-Type", answer.content_type);
+    // What the application says itself goes first.
+    auto const said = [&](std::string_view name) {
+        return std::any_of(answer.extra.begin(), answer.extra.end(),
+                           [&](field const& f) { return equal_ignoring_case(f.name, name); });
+    };
+    if (answer.status == 405 && !said("Allow")) append_field(out, "Allow", "GET");
+    if (answer.status == 503 && !said("Retry-After"))
+        append_field(out, "Retry-After", std::to_string(answer.retry_after));
+    if (!answer.body.empty() && !said("Content-Type")) append_field(out, "Content-Type", answer.content_type);
     bool const bodiless = answer.status == 204 || answer.status == 304; // RFC 9110 section 8.6
     if (!bodiless) append_field(out, "Content-Length", std::to_string(answer.body.size()));
     append_fields(out, answer.extra);
@@ -346,13 +369,14 @@ errc check_response(response_head const& response, client_request const& sent, a
     if (*fields.find("Sec-WebSocket-Accept") != std::string_view{expected->data(), expected->size()})
         return errc::accept_mismatch;
 
+    if (!valid_extensions(fields)) return errc::extension_invalid;
     // Each extension was offered, and is there once.
     errc bad = errc::ok;
     auto const lines = fields.count("Sec-WebSocket-Extensions");
     std::array<std::string_view, 8> seen;
     std::size_t count = 0;
     fields.each_element("Sec-WebSocket-Extensions", [&](std::string_view element) {
-        auto const name = extension_name(element);
+        auto const name = extension_reader(element).name();
         auto const end = seen.begin() + static_cast<std::ptrdiff_t>(count);
         bool const again = std::any_of(seen.begin(), end, [&](auto s) { return equal_ignoring_case(s, name); });
         if (!offers_extension(sent.extensions, name))

@@ -37,8 +37,16 @@ task<result<ws::connection>> shake_hands(transport_ptr transport, proto::url con
     random_bytes(nonce);
     auto const key = proto::encode_key(nonce);
     std::vector<proto::field> extra;
-    for (auto const& h : options.headers)
+    bool has_authorization = false;
+    for (auto const& h : options.headers) {
         extra.push_back({h.name, h.value});
+        has_authorization = has_authorization || proto::equal_ignoring_case(h.name, "Authorization");
+    }
+    std::string credentials;
+    if (!where.userinfo.empty() && !has_authorization) {
+        credentials = proto::basic_authorization(where.userinfo);
+        extra.push_back({"Authorization", credentials});
+    }
 
     proto::client_request request;
     request.host = where.kind == proto::url::scheme::unix_socket ? "localhost" : where.authority;

@@ -163,6 +163,7 @@ private:
     void let_go() noexcept;
     void wake_waiters() noexcept;
     void send_keepalive_ping() noexcept;
+    [[nodiscard]] clock::time_point pong_due() const noexcept;
     void arm_keepalive() noexcept;
     void arm_close() noexcept;
     [[nodiscard]] bool awaits_pong() const noexcept
@@ -190,6 +191,7 @@ private:
     send_queue queue_;
     queued_write* waiting_head_ = nullptr;
     queued_write* waiting_tail_ = nullptr;
+    std::size_t waiting_posts_ = 0; // what the posted messages among them cost
 
     // pings
     pinging* pings_ = nullptr; // oldest first
@@ -198,7 +200,8 @@ private:
     std::uint32_t ping_ids_ = 0;
     std::chrono::duration<std::uint32_t, std::micro> round_trip_{}; // of the last answered ping
     std::uint32_t pong_left_ = 0; // bytes to send until the pong in the queue is out; 0: there is none
-    clock::time_point last_received_;
+    std::uint32_t ping_left_ = 0; // the same of a keep-alive ping that has to wait
+    clock::time_point last_received_; // or another sign of life
 
     // ending
     closing* closers_ = nullptr;

@@ -41,7 +41,7 @@ public:
     task<result<>> write(std::string_view text);
 
 private:
-    static constexpr std::size_t read_ahead = 64 * 1024; // bytes behind the head before receiving pauses
+    static constexpr std::size_t read_ahead = 16 * 1024; // bytes behind the head before receiving pauses
 
     struct [[nodiscard]] change_operation : suspension
     {

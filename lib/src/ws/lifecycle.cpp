@@ -60,15 +60,32 @@ void connection_core::at_turn_end() noexcept
 
 // ---- keep-alive ----------------------------------------------------------------------------------------------------
 
+namespace {
+
+/// A time that a wait of `d` from `t` ends; never beyond what the clock can say.
+clock::time_point later(clock::time_point t, duration d) noexcept
+{
+    return d >= clock::time_point::max() - t ? clock::time_point::max() : t + d;
+}
+
+} // namespace
+
+// A peer that is in the middle of a large frame can't answer between: its bytes count as well.
+clock::time_point connection_core::pong_due() const noexcept
+{
+    auto const from = session_.frame_remaining() > 0 ? std::max(keepalive_sent_, last_received_) : keepalive_sent_;
+    return later(from, settings_->pong_timeout);
+}
+
 void connection_core::arm_keepalive() noexcept
 {
     auto next = clock::time_point::max();
     if (awaits_pong())
-        next = keepalive_sent_ + settings_->pong_timeout;
+        next = pong_due();
     else if (settings_->ping_interval > duration::zero())
-        next = std::max(keepalive_sent_, last_received_) + settings_->ping_interval;
+        next = later(std::max(keepalive_sent_, last_received_), settings_->ping_interval);
     if (settings_->idle_timeout > duration::zero())
-        next = std::min(next, last_received_ + settings_->idle_timeout);
+        next = std::min(next, later(last_received_, settings_->idle_timeout));
     if (next != clock::time_point::max())
         loop_.arm(*this, next);
 }
@@ -78,15 +95,17 @@ void connection_core::on_timer() noexcept
     switch (phase_) {
     case phase::open: {
         auto const now = loop_.now();
-        if (paused_)
-            last_received_ = now; // it is this side that does not listen
-        else if (settings_->idle_timeout > duration::zero() && now - last_received_ >= settings_->idle_timeout)
-            return fail(ws::errc::idle_timeout, ws::close_code::internal_error, "idle timeout");
-        if (paused_)
+        if (paused_) { // it is this side that does not listen
             keepalive_id_ = 0;
-        else if (awaits_pong() && now - keepalive_sent_ >= settings_->pong_timeout)
+            if (queue_.empty())
+                last_received_ = now;
+            // else perhaps because the peer does not take what is queued: it has idle_timeout for a part of that
+        }
+        if (settings_->idle_timeout > duration::zero() && now - last_received_ >= settings_->idle_timeout)
+            return fail(ws::errc::idle_timeout, ws::close_code::internal_error, "idle timeout");
+        if (awaits_pong() && now >= pong_due())
             return fail(ws::errc::pong_timeout, ws::close_code::internal_error, "keep-alive ping timeout");
-        if (settings_->ping_interval > duration::zero() && !awaits_pong() &&
+        if (!paused_ && settings_->ping_interval > duration::zero() && !awaits_pong() &&
             now - std::max(keepalive_sent_, last_received_) >= settings_->ping_interval)
             send_keepalive_ping();
         return phase_ == phase::open ? arm_keepalive() : void();
@@ -99,10 +118,12 @@ void connection_core::on_timer() noexcept
 
 void connection_core::send_keepalive_ping() noexcept
 {
+    bool const must_wait = !queue_.empty();
     keepalive_sent_ = loop_.now();
     keepalive_id_ = ++ping_ids_;
     try {
         queue_control(proto::opcode::ping, std::as_bytes(std::span(&keepalive_id_, 1)));
+        ping_left_ = must_wait ? static_cast<std::uint32_t>(queue_.size()) : 0;
     } catch (std::bad_alloc const&) {
         fail_with_no_memory();
     }
@@ -218,7 +239,7 @@ void connection_core::queue_close(ws::close_code code, std::string_view reason) 
 void connection_core::arm_close() noexcept
 {
     if (settings_->close_timeout > duration::zero())
-        loop_.arm(*this, clock::now() + settings_->close_timeout);
+        loop_.arm(*this, later(clock::now(), settings_->close_timeout));
     else
         engine::timer_wheel::disarm(*this); // then only the peer, or the end of the loop's drain, ends it
 }

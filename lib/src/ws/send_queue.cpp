@@ -103,11 +103,13 @@ void send_queue::add(std::span<std::byte const> bytes, owner& writer)
     refer_to(bytes)->keeper = &writer;
 }
 
-std::size_t send_queue::gather(std::span<iovec> out) const noexcept
+std::size_t send_queue::gather(std::span<iovec> out, std::size_t most) const noexcept
 {
     std::size_t n = 0;
-    for (segment* s = head_; s && n < out.size(); s = s->next)
-        out[n++] = {s->begin, s->left()};
+    for (segment* s = head_; s && n < out.size() && most > 0; s = s->next) {
+        out[n] = {s->begin, std::min(s->left(), most)};
+        most -= out[n++].iov_len;
+    }
     return n;
 }
 

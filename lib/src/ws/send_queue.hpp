@@ -45,8 +45,8 @@ public:
     /// Refers to a writer's bytes, until done() names it.
     void add(std::span<std::byte const> bytes, owner& writer);
 
-    /// The bytes from the front, in up to out.size() pieces; gives the number of pieces.
-    [[nodiscard]] std::size_t gather(std::span<iovec> out) const noexcept;
+    /// The bytes from the front, up to `most`, in up to out.size() pieces; gives the number of pieces.
+    [[nodiscard]] std::size_t gather(std::span<iovec> out, std::size_t most) const noexcept;
 
     /// Drops `n` bytes from the front. Calls done(writer) for each whose last byte was among them.
     template <class Done>

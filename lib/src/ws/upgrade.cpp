@@ -73,6 +73,9 @@ std::vector<proto::field> as_fields(std::vector<std::pair<std::string, std::stri
 
 task<> answer(server_handshake& shake, response const& r)
 {
+    // Bound also where the handshake's time is over: a peer that does not read keeps nobody.
+    own_stop own(co_await get_context());
+    deadline limit(own.stop, deadline_after(std::chrono::seconds(1)));
     std::string text;
     auto const fields = as_fields(r.headers);
     proto::refusal refusal;
@@ -93,8 +96,8 @@ task<> answer(server_handshake& shake, response const& r)
     (void)sent; // the peer may have gone: there is nobody else to tell
 }
 
-/// Runs a hook; the peer's end of the stream cancels it.
-task<response> ask(server_handshake& shake, request_hook hook)
+/// Runs a hook; the peer's end of the stream cancels it. An error means that it was canceled.
+task<result<response>> ask(server_handshake& shake, request_hook hook)
 {
     context& env = co_await get_context();
     own_stop own(env);
@@ -105,8 +108,15 @@ task<response> ask(server_handshake& shake, request_hook hook)
         handshake_io& io;
     } guard{shake.io};
     request const r(shake.data);
-    response said = co_await hook(r);
-    co_return said;
+    try {
+        response said = co_await hook(r);
+        co_return said;
+    } catch (std::system_error const& e) {
+        // The cancel itself, thrown by a value(): no failure of the hook's.
+        if (!own.stop.requested() || e.code() != errc::canceled)
+            throw;
+    }
+    co_return shake.io.get().ended() ? errc::end_of_stream : errc::canceled;
 }
 
 /// Everything up to the 101; an error that has not been answered yet is answered by the caller.
@@ -123,8 +133,10 @@ task<result<std::string>> shake_hands(server_handshake& shake)
 
     auto const verdict = proto::check_upgrade(head);
     if (verdict == proto::errc::not_an_upgrade && options.page) {
-        response const page = co_await ask(shake, options.page);
-        co_await answer(shake, page);
+        auto const page = co_await ask(shake, options.page);
+        if (!page)
+            co_return page.error();
+        co_await answer(shake, *page);
         co_return ws::errc::answered;
     }
     if (verdict != proto::errc::ok)
@@ -137,7 +149,10 @@ task<result<std::string>> shake_hands(server_handshake& shake)
 
     response said = response::accept();
     if (options.authorize) {
-        said = co_await ask(shake, options.authorize);
+        auto asked = co_await ask(shake, options.authorize);
+        if (!asked)
+            co_return asked.error();
+        said = std::move(*asked);
         if (co_await stop_requested())
             co_return errc::canceled;
         if (shake.io.get().ended())
@@ -158,7 +173,8 @@ task<result<std::string>> shake_hands(server_handshake& shake)
     switching.extra = fields;
     auto const bad = proto::write_switching_protocols(text, switching);
     if (bad != proto::errc::ok) {
-        co_await answer(shake, response::refuse(500));
+        if (proto::http_status_for(bad) == 0)
+            co_await answer(shake, response::refuse(500)); // a field that the application added
         co_return protocol_error(bad);
     }
     shake.answered = true;

@@ -10,11 +10,14 @@
 namespace wring::detail {
 
 namespace {
-constexpr std::size_t large_payload = 16 * 1024; // from here a server's payload is sent from where it lies
+constexpr std::size_t large_payload = 16 * 1024;       // from here a server's payload is sent from where it lies
+constexpr std::size_t copied_share = 1024;             // of a shared message: up to here a copy costs less than a reference
+constexpr std::size_t most_under_way = 64 * 1024;      // given to the engine at once: what of it is sent shows only at its end
 
 struct posted_message final : queued_write
 {
     explicit posted_message(ws::shared_message const& m) noexcept : message(m) { is_posted = true; }
+    [[nodiscard]] std::size_t cost() const noexcept { return sizeof *this + message.rep()->frame().size(); }
     ws::shared_message message;
 };
 
@@ -176,8 +179,9 @@ void connection_core::queue_shared(ws::shared_message::representation& message)
 {
     auto opcode = message.op;
     (void)session_.start_frame(opcode, true);
-    // A client must mask each copy with its own key. A server copies where that takes no memory.
-    if (session_.self() == proto::role::client || queue_.room() >= message.frame().size())
+    // A client must mask each copy with its own key. A server refers to the first of a turn, and to large ones: many
+    // small ones would take more for the references than for the bytes.
+    if (session_.self() == proto::role::client || (!queue_.empty() && message.frame().size() <= copied_share))
         queue_frame(opcode, true, message.payload());
     else
         queue_.add(message);
@@ -189,10 +193,7 @@ ws::posted connection_core::post(ws::shared_message const& m) noexcept
     if (phase_ != phase::open || m.empty())
         return ws::posted::closed;
     auto& message = *m.rep();
-    std::size_t before = queue_.size();
-    for (queued_write* w = waiting_head_; w; w = w->next_write)
-        if (w->is_posted)
-            before += static_cast<posted_message*>(w)->message.rep()->frame().size();
+    std::size_t const before = queue_.size() + waiting_posts_;
     if (settings_->send_limit != 0 && before > 0 && before + message.frame().size() > settings_->send_limit)
         return ws::posted::full;
     try {
@@ -203,6 +204,7 @@ ws::posted connection_core::post(ws::shared_message const& m) noexcept
         auto* waiting = new (frame_allocate(sizeof(posted_message))) posted_message(m);
         (waiting_tail_ ? waiting_tail_->next_write : waiting_head_) = waiting;
         waiting_tail_ = waiting;
+        waiting_posts_ += waiting->cost();
         return ws::posted::queued;
     } catch (std::bad_alloc const&) {
         return ws::posted::full;
@@ -244,9 +246,11 @@ void connection_core::queue_waiting() noexcept
             waiting_tail_ = nullptr;
         try {
             if (!writer) {
-                auto* posted = static_cast<posted_message*>(first);
-                queue_shared(*posted->message.rep());
+                auto* const posted = static_cast<posted_message*>(first);
+                waiting_posts_ -= posted->cost();
+                ws::shared_message const message = std::move(posted->message);
                 destroy(posted);
+                queue_shared(*message.rep());
             } else if (queue_at_once(writer->frame)) {
                 writer->wake();
             } else {
@@ -305,13 +309,15 @@ void connection_core::flush() noexcept
         if (sending_ || queue_.empty() || phase_ == phase::dead)
             break;
         std::array<iovec, 16> buffers; // small: hardened builds clear it each time
-        std::span<iovec const> const out(buffers.data(), queue_.gather(buffers));
+        auto next = [&](std::size_t most) {
+            return std::span<iovec const>(buffers.data(), queue_.gather(buffers, most));
+        };
         ssize_t sent = -EAGAIN;
         if (!loop_.batching() || std::exchange(writable_, false))
-            sent = transport_->try_send(out);
+            sent = transport_->try_send(next(queue_.size()));
         if (sent == -EAGAIN) {
             sending_ = true;
-            transport_->start_send(out);
+            transport_->start_send(next(most_under_way));
             return;
         }
         if (sent < 0)
@@ -319,6 +325,9 @@ void connection_core::flush() noexcept
         consume(static_cast<std::size_t>(sent));
     }
     if (!queue_.empty() || phase_ != phase::draining)
+        return;
+    // After a clean close the server ends the stream first (RFC 6455 section 7.1.1); close_timeout bounds the wait.
+    if (session_.self() == proto::role::client && end_ == ws::closed && !transport_->ended())
         return;
     if (!std::exchange(shut_down_, true))
         transport_->shutdown_send();
@@ -332,7 +341,16 @@ void connection_core::consume(std::size_t n) noexcept
         if (op.waiting())
             op.wake();
     });
-    pong_left_ -= static_cast<std::uint32_t>(std::min<std::size_t>(n, pong_left_));
+    auto count_down = [n](std::uint32_t& left) { left -= static_cast<std::uint32_t>(std::min<std::size_t>(n, left)); };
+    count_down(pong_left_);
+    if (ping_left_ > 0 || paused_)
+        last_received_ = loop_.now(); // the peer takes what had to wait
+    if (ping_left_ > 0) {
+        count_down(ping_left_);
+        keepalive_sent_ = last_received_; // not before
+    }
+    if (phase_ != phase::open)
+        arm_close(); // the time is for the peer's answer, which can't come before it has what is queued
     queue_waiting();
 }
 
@@ -372,6 +390,7 @@ void connection_core::fail_writers() noexcept
         writer->wake();
     }
     waiting_tail_ = nullptr;
+    waiting_posts_ = 0;
 }
 
 } // namespace wring::detail
