@@ -39,7 +39,8 @@ task<> session(stream peer)
     auto ws = co_await upgrade(std::move(peer), {.origins = "https://example.org", .authorize = guard});
     if (!ws)
         co_return; // refused, and answered
-    (co_await ws->write("hello, " + guard.user)).value();
+    if (!co_await ws->write("hello, " + guard.user))
+        co_return;
     while (auto message = co_await ws->read())
         if (!co_await ws->write(*message))
             break;

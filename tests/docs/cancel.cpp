@@ -10,13 +10,13 @@ using namespace std::chrono_literals;
 // [timeout]
 task<> ask_name(ws::connection& ws)
 {
-    (co_await ws.write("who are you?")).value();
+    if (!co_await ws.write("who are you?"))
+        co_return; // the client has gone: ws.status() says how
     auto name = co_await timeout(200ms, ws.read());
     if (name)
-        (co_await ws.write("hello, " + name->to_string())).value();
+        (void)co_await ws.write("hello, " + name->to_string());
     else if (name.error() == errc::timed_out)
-        (co_await ws.close(ws::close_code::policy_violation, "too shy")).value();
-    // else the connection has ended: ws.status() says how
+        (void)co_await ws.close(ws::close_code::policy_violation, "too shy");
 }
 // [/timeout]
 
@@ -86,7 +86,7 @@ task<> survive(stream peer, task<> (*handler)(ws::connection&))
 task<> slow_answer(ws::connection& ws)
 {
     auto size = co_await offload([] { return std::filesystem::file_size("/proc/self/exe"); });
-    (co_await ws.write(std::to_string(size))).value();
+    (void)co_await ws.write(std::to_string(size)); // the client may have gone meanwhile
 }
 // [/blocking]
 

@@ -211,7 +211,8 @@ TEST_CASE("large frames arrive whole, though their headers come alone and their 
                         if (by_frames) {
                             auto const f = co_await both.ws.read_frame();
                             auto const expected = is_text ? ws::opcode::text : ws::opcode::binary;
-                            kind_is_right = kind_is_right && f.value().op == (got.empty() ? expected : ws::opcode::continuation);
+                            auto const of_this_part = got.empty() ? expected : ws::opcode::continuation;
+                            kind_is_right = kind_is_right && f.value().op == of_this_part;
                             got += f->text();
                             whole = f->fin;
                         } else {

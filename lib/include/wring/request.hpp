@@ -46,7 +46,7 @@ public:
     [[nodiscard]] std::optional<std::string_view> origin() const noexcept { return field("Origin"); }
     /// The subprotocols that the client offers.
     [[nodiscard]] std::vector<std::string_view> subprotocols() const;
-    /// Whether this is a sound request for a WebSocket.
+    /// Whether this is a sound request for a WebSocket; its origin and subprotocols are not judged.
     [[nodiscard]] bool is_upgrade() const noexcept;
     [[nodiscard]] endpoint const& remote() const noexcept;
 
@@ -57,7 +57,8 @@ private:
     detail::request_data const& data_;
 };
 
-/// What a hook says to a request: let it through, or an HTTP response.
+/// What a hook says to a request: let it through, or an HTTP response. A status outside 200-599, or a field that is no
+/// valid one or belongs to the protocol (Connection, Content-Length, Sec-WebSocket-...), is answered with 500.
 struct response
 {
     int status = 200;
@@ -76,6 +77,10 @@ struct response
 
 /// A reference to a function `task<response>(request const&)`: a function, or a function object that outlives the
 /// operation it is given to. Trivial, so that it may stand in an options struct.
+///
+/// A hook may suspend. It is canceled when the peer leaves or the handshake's time is over; what it says then is not
+/// heard, and an exception of that cancel (a value() on errc::canceled) is no failure. The body of a request is not
+/// read.
 class request_hook
 {
 public:

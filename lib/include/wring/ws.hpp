@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
-// WebSocket (RFC 6455): upgrade a stream on the server's side, connect on the client's, and co_await frames and messages.
+// WebSocket (RFC 6455): upgrade a stream on the server's side, connect on the client's, and co_await frames and
+// messages.
 #pragma once
 
 #include <wring/request.hpp>
 #include <wring/stream.hpp>
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -64,8 +64,9 @@ enum class close_code : std::uint16_t {
 };
 
 /// One data frame, or a part of a large one: frames of up to run_options::receive_buffer_size bytes come whole, larger
-/// ones as several fragments, so that a message of any size can be streamed in bounded memory.
-/// A fragment after a message's first has opcode::continuation; the last one has `fin`.
+/// ones as several fragments of at most 256 KiB, so that a message of any size can be streamed in bounded memory.
+/// A fragment after a message's first has opcode::continuation; the last one has `fin` (RFC 6455 section 5.4).
+/// A view: the payload of a received one is valid until the next read on its connection.
 struct frame
 {
     opcode op = opcode::binary;
@@ -79,7 +80,7 @@ struct frame
     [[nodiscard]] std::string to_string() const { return std::string(text()); }
 };
 
-/// A whole message. Text has been checked to be UTF-8.
+/// A whole message. Text has been checked to be UTF-8. A view, valid until the next read on its connection.
 struct message
 {
     bool is_text = false;
@@ -92,7 +93,8 @@ struct message
     [[nodiscard]] std::string to_string() const { return std::string(text()); }
 };
 
-/// A message framed once, to be posted to any number of connections, on any loop: an immutable, counted block.
+/// A message framed once, to be posted to any number of connections: an immutable, counted block. Copies may be on any
+/// number of threads; each connection is posted to on its own loop.
 class shared_message
 {
 public:
@@ -106,6 +108,7 @@ public:
     }
     ~shared_message();
 
+    /// Copies the bytes; throws std::bad_alloc. Text must be UTF-8 (it is not checked).
     [[nodiscard]] static shared_message text(std::string_view text);
     [[nodiscard]] static shared_message binary(std::span<std::byte const> bytes);
 
@@ -138,13 +141,13 @@ struct status
 {
     bool open = true;
     close_code code = close_code::no_status; ///< of the close frame that the peer sent, else of ours; abnormal: none
-    std::string_view reason;                 ///< with it; valid as long as the connection
+    std::string_view reason;                 ///< with it; valid until the next co_await
     bool closed_by_peer = false;             ///< the peer's close frame, or its loss, came first
     std::error_code error;                   ///< what read and write give once it is not open
     duration round_trip{};                   ///< of the last answered ping; 0: none yet
 };
 
-/// Options of upgrade().
+/// Options of upgrade(). What they refer to (texts, headers, hooks) must live until the co_await returns.
 struct upgrade_options
 {
     /// Names in the order of the server's preference, separated by commas; the first that the client offers is chosen.
@@ -153,12 +156,14 @@ struct upgrade_options
     /// of origins separated by commas (`https://example.org,https://example.com:8443`), or `*` for any.
     /// A request without Origin, from a program, is always let through.
     std::string_view origins = {};
-    /// Fields added to the 101 response. Names and values are checked; a bad one gives an error before anything is sent.
+    /// Fields added to the 101 response. Names and values are checked; a bad one gives an error before anything is
+    /// sent.
     std::span<header const> headers = {};
     /// Decides on the request before the 101 (see request.hpp). May suspend; canceled where the peer leaves meanwhile.
     request_hook authorize = {};
     /// Answers requests that are no upgrade, on the same port; without it they get 426 (Upgrade Required).
     request_hook page = {};
+    // Limits of the request; 0 would let nothing through.
     std::uint32_t max_head = 16 * 1024;  ///< bytes of the request's head; more gets 431
     std::uint32_t max_target = 8 * 1024; ///< bytes of its target; more gets 414
     std::uint32_t max_fields = 100;      ///< lines of its head; more gets 431
@@ -171,12 +176,12 @@ struct upgrade_options
     std::size_t read_limit = 64 * 1024;                      ///< bytes received and unread before receiving pauses
     duration handshake_timeout = std::chrono::seconds(10);   ///< for all of the opening handshake
     duration ping_interval = std::chrono::seconds(20);       ///< of silence before a keep-alive ping
-    duration pong_timeout = std::chrono::seconds(20);        ///< for the answer to one
+    duration pong_timeout = std::chrono::seconds(20);        ///< for the answer to one, from when it has been sent
     duration idle_timeout = std::chrono::seconds(60);        ///< without receiving anything, pongs included
     duration close_timeout = std::chrono::seconds(5);        ///< for the peer's close frame, and its end of the stream
 };
 
-/// Options of connect().
+/// Options of connect(). What they refer to must live until the co_await returns.
 struct connect_options
 {
     /// Offered to the server, in order of preference, separated by commas.
@@ -196,7 +201,7 @@ struct connect_options
     std::size_t read_limit = 64 * 1024;                      ///< bytes received and unread before receiving pauses
     duration handshake_timeout = std::chrono::seconds(10);   ///< for all of the opening handshake, connecting included
     duration ping_interval = std::chrono::seconds(20);       ///< of silence before a keep-alive ping
-    duration pong_timeout = std::chrono::seconds(20);        ///< for the answer to one
+    duration pong_timeout = std::chrono::seconds(20);        ///< for the answer to one, from when it has been sent
     duration idle_timeout = std::chrono::seconds(60);        ///< without receiving anything, pongs included
     duration close_timeout = std::chrono::seconds(5);        ///< for the peer's close frame, and its end of the stream
 };
@@ -210,12 +215,14 @@ static_assert(std::is_trivially_destructible_v<connect_options>, "g++ 12 destroy
 /// answered and timeouts kept whether or not anybody reads. Frames written in one turn of the loop leave in one send.
 ///
 /// Destroying a connection that is open closes it: 1000, or 1001 where the loop has been asked to stop, or 1011
-/// where an exception is under way. The close handshake then goes on in the background, and run() waits for it.
+/// where an exception is under way. The close handshake then goes on in the background, and run() waits for it. No
+/// operation may be pending. A connection that was moved from may only be destroyed or assigned to.
 class connection
 {
 public:
     connection(connection&&) noexcept;
-    connection& operator=(connection&&) noexcept;
+    /// Exchanges the two: what this one was goes with `other`.
+    connection& operator=(connection&& other) noexcept;
     ~connection();
 
     class read_frame_operation;
@@ -227,36 +234,46 @@ public:
     /// Completes with the next data frame; its payload is valid until the next read on this connection. Errors:
     /// ws::closed after a clean close, what status().error says after any other end, wring::errc::busy where another
     /// coroutine reads. What was received before the end is given first.
-    /// A cancel completes it with errc::canceled and loses nothing.
+    /// A cancel completes it with errc::canceled and loses nothing; one asked for before takes nothing, even where
+    /// something is there.
     [[nodiscard]] read_frame_operation read_frame() noexcept;
 
-    /// As read_frame, for a whole message, assembled from its frames. A cancel in the middle of a message loses nothing: the
-    /// next read() goes on. After read_frame() has begun a message, gives the rest of it.
+    /// As read_frame, for a whole message, assembled from its frames. A cancel in the middle of a message loses
+    /// nothing: the next read() goes on. After read_frame() has begun a message, gives the rest of it.
     [[nodiscard]] read_operation read() noexcept;
 
-    /// Queues one message and completes; waits first while more than send_limit is queued. The bytes need to live
-    /// only until the await returns. Text must be UTF-8 (it is not checked). Messages go out whole, in the order of the
-    /// calls. Errors as for read. A cancel while waiting sends nothing; one that comes while a large message
-    /// goes out only ends the wait: the message is still sent whole.
+    /// Queues one message and completes; waits first while more than send_limit is queued. That it completes does not
+    /// mean that the peer has it. A server's message of 16 KiB or more that was not just read from this connection is
+    /// not copied: that write completes when the system has taken it. A single message may exceed send_limit.
+    /// The bytes need to live only until the await returns. Text must be UTF-8 (it is not checked). Messages go out
+    /// whole, in the order of the calls. Errors as for read; writers that wait when the connection closes get
+    /// ws::closed. A cancel while waiting sends nothing; one that comes while a large message goes out only ends the
+    /// wait: the message is still sent whole.
     [[nodiscard]] write_operation write(std::string_view text) noexcept;
     [[nodiscard]] write_operation write(std::span<std::byte const> bytes) noexcept;
     [[nodiscard]] write_operation write(message const& m) noexcept;
 
-    /// Queues one frame. A frame without `fin` begins a message that the following frames with opcode::continuation, the
-    /// last one with `fin`, complete; other messages wait until then. A continuation where no message is open gives
+    /// Queues one frame. A frame without `fin` begins a message that the following frames with opcode::continuation,
+    /// the last one with `fin`, complete (RFC 6455 section 5.4); other messages wait until then, so a coroutine that
+    /// begins another before it ends its first waits for itself. A continuation where no message is open gives
     /// ws::errc::no_message. Otherwise as write.
     [[nodiscard]] write_operation write_frame(frame const& f) noexcept;
 
-    /// Queues a message without copying it, and never waits: see `posted`.
+    /// Queues a message without copying it, and never waits: see `posted`. An empty shared_message gives `closed`.
+    /// While a message in frames is open it waits for its end, and is dropped where the connection closes before.
     posted post(shared_message const& m) noexcept;
 
-    /// Sends a ping; completes when its pong comes, with the time between. A cancel ends the wait.
+    /// Sends a ping; completes when its pong comes, with the time between; a later ping's pong answers it as well (RFC
+    /// 6455 section 5.5.3). No time limit of its own: use timeout(). Any number at a time. Errors as for read. A cancel
+    /// ends the wait.
     [[nodiscard]] ping_operation ping() noexcept;
 
-    /// Closes: what is queued is sent, then the close frame, and the peer's is awaited for close_timeout at most.
-    /// Completes without an error after a clean close. Data that still comes before the peer's close frame is given to a
-    /// coroutine that waits for it, else dropped. `reason` is UTF-8 of at most 123
-    /// bytes (longer ones are cut at a character). A cancel ends the wait; the close goes on by itself.
+    /// Closes (RFC 6455 section 7.1.2): what is queued is sent, then the close frame, and the peer's is awaited for
+    /// close_timeout at most, which begins anew with each part of what is queued that goes. Completes without an error
+    /// after a clean close, else with how it ended. Data that still comes before the peer's close frame is given to a
+    /// coroutine that waits for it, else dropped. Any number of coroutines may close; the first one's code is sent.
+    /// A code that may not be sent becomes 1011. `reason` is UTF-8 of at most 123 bytes: longer ones are cut at a
+    /// character, others left out. A cancel ends the wait; the close goes on by itself.
     [[nodiscard]] close_operation close(close_code code = close_code::normal, std::string_view reason = {}) noexcept;
 
     /// Ends the connection at once, without a close frame; a TCP peer sees a reset. Pending operations end with
@@ -265,7 +282,7 @@ public:
 
     [[nodiscard]] ws::status status() const noexcept;
     [[nodiscard]] bool is_open() const noexcept;
-    /// Bytes queued and not yet taken by the system.
+    /// Bytes queued and not yet taken by the system; those of writers and posts that wait are not among them.
     [[nodiscard]] std::size_t buffered() const noexcept;
     /// The subprotocol agreed on; empty for none. Valid as long as the connection.
     [[nodiscard]] std::string_view subprotocol() const noexcept;
@@ -285,15 +302,24 @@ private:
 ///
 /// Completes with the open connection; frames that came with the request are delivered. Otherwise the request has been
 /// answered (400, 403, 405, 408, 414, 417, 426, 431, 500, 503, 505, or what a hook said), the stream is closing
-/// in the background, and the error says why. The whole is bound by handshake_timeout. A cancel closes the
-/// stream unanswered.
+/// in the background, and the error says why: one of protocol_category() for a rule that the request broke,
+/// ws::errc::forbidden or answered after a hook, handshake_timeout, errc::end_of_stream where the peer left,
+/// errc::closed for a stream that is closed or in use, or the system's. An exception of a hook is answered with 500 and
+/// rethrown. The whole is bound by handshake_timeout, and a second for a refusal. A cancel closes the stream
+/// unanswered.
 task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options = {});
 
-/// Connects to `url` (`ws://host[:port]/path?query`, `ws+unix:/path/to.sock:/path`) and does the client's part of
-/// the opening handshake (RFC 6455 section 4.1). The answer is checked in full. A cancel ends it at any point.
+/// Connects to `url` (`ws://[user:password@]host[:port]/path?query`, `ws+unix:/path/to.sock:/path`) and does the
+/// client's part of the opening handshake (RFC 6455 section 4.1). User and password are sent as Basic credentials (RFC
+/// 7617), unless `headers` have an Authorization. The path of a socket is taken as it stands, without percent-decoding.
+///
+/// The answer is checked in full. Errors: http_category() with the status of a server that refuses, protocol_category()
+/// for a bad URL, argument or answer, ws::errc::handshake_timeout, errc::host_not_found, or the system's. A cancel ends
+/// it at any point.
 task<result<ws::connection>> connect(std::string url, ws::connect_options options = {});
 
-/// The same on a stream that is connected already: an in-memory one in a test, a tunnel.
+/// The same on a stream that is connected already: an in-memory one in a test, a tunnel. The stream is used up,
+/// whatever comes of it.
 task<result<ws::connection>> connect_over(stream peer, std::string url, ws::connect_options options = {});
 
 // ---- operations ----------------------------------------------------------------------------------------------------

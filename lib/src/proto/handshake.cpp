@@ -204,19 +204,18 @@ std::string basic_authorization(std::string_view userinfo)
 {
     std::string text;
     for (std::size_t i = 0; i < userinfo.size(); ++i) {
-        int high = 0, low = 0;
-        if (userinfo[i] == '%' && i + 2 < userinfo.size() && (high = OPENSSL_hexchar2int(static_cast<unsigned char>(userinfo[i + 1]))) >= 0 &&
-            (low = OPENSSL_hexchar2int(static_cast<unsigned char>(userinfo[i + 2]))) >= 0) {
-            text.push_back(static_cast<char>(high * 16 + low));
-            i += 2;
-        } else {
-            text.push_back(userinfo[i]);
-        }
+        auto const digit = [&](std::size_t at) {
+            return at < userinfo.size() ? OPENSSL_hexchar2int(static_cast<unsigned char>(userinfo[at])) : -1;
+        };
+        bool const escape = userinfo[i] == '%' && digit(i + 1) >= 0 && digit(i + 2) >= 0;
+        text.push_back(escape ? static_cast<char>(digit(i + 1) * 16 + digit(i + 2)) : userinfo[i]);
+        if (escape) i += 2;
     }
     if (userinfo.find(':') == userinfo.npos) text.push_back(':'); // a password, empty, is always there
     std::string base64((text.size() + 2) / 3 * 4 + 1, '\0'); // EVP_EncodeBlock ends its output with a NUL
-    auto const size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(base64.data()),
-                                      reinterpret_cast<unsigned char const*>(text.data()), static_cast<int>(text.size()));
+    auto const* const from = reinterpret_cast<unsigned char const*>(text.data());
+    auto* const to = reinterpret_cast<unsigned char*>(base64.data());
+    auto const size = EVP_EncodeBlock(to, from, static_cast<int>(text.size()));
     return "Basic " + base64.substr(0, static_cast<std::size_t>(size));
 }
 

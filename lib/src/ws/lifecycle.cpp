@@ -369,8 +369,8 @@ void connection_core::let_go() noexcept
     want_turn_end();
 }
 
-// Whoever waits for something that will not come. The reader, who may have something left to read, is settled at the turn's
-// end.
+// Whoever waits for something that will not come. The reader, who may have something left to read, is settled at the
+// turn's end.
 void connection_core::wake_waiters() noexcept
 {
     fail_writers();
@@ -405,7 +405,8 @@ void connection_core::orphan() noexcept
     for (auto* w = waiting_head_; w; w = w->next_write)
         writer_waits = writer_waits || !w->is_posted;
     if (reader_ || writer_waits || pings_ || closers_)
-        fatal("wring: a connection was destroyed while a coroutine waits on it; children must end before their parents");
+        fatal("wring: a connection was destroyed while a coroutine waits on it; children must end before their "
+              "parents");
     orphaned_ = true;
     view_.reset();
     assembly_.clear();

@@ -96,7 +96,8 @@ void connection_core::receive_rest(reading const& op) noexcept
     // Memory grows with what has been received, never with what a header promises.
     std::size_t const block = loop_.blocks().capacity();
     bool const join = op.whole_ && assembly_.size() > 0;
-    std::uint64_t const most = op.whole_ ? 3 * assembly_.size() : std::min<std::uint64_t>(3 * session_.frame_received(), largest_part);
+    std::uint64_t const most =
+        op.whole_ ? 3 * assembly_.size() : std::min<std::uint64_t>(3 * session_.frame_received(), largest_part);
     auto const n = static_cast<std::size_t>(std::min(rest, std::max<std::uint64_t>(block, most)));
     try {
         engine::block_ref into;

@@ -11,9 +11,9 @@
 
 namespace wring::detail {
 
-/// Small frames are copied together; large payloads, shared messages and what lies in a block are referred to. Segments come from the
-/// loop's free lists and its blocks, so an idle connection owns nothing here and a busy one allocates nothing, but for
-/// the copy of a frame larger than a block.
+/// Small frames are copied together; large payloads, shared messages and what lies in a block are referred to. Segments
+/// come from the loop's free lists and its blocks, so an idle connection owns nothing here and a busy one allocates
+/// nothing, but for the copy of a frame larger than a block.
 class send_queue
 {
 public:

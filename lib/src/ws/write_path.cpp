@@ -10,9 +10,9 @@
 namespace wring::detail {
 
 namespace {
-constexpr std::size_t large_payload = 16 * 1024;       // from here a server's payload is sent from where it lies
-constexpr std::size_t copied_share = 1024;             // of a shared message: up to here a copy costs less than a reference
-constexpr std::size_t most_under_way = 64 * 1024;      // given to the engine at once: what of it is sent shows only at its end
+constexpr std::size_t large_payload = 16 * 1024;  // from here a server's payload is sent from where it lies
+constexpr std::size_t copied_share = 1024;        // a shared message's size up to which a copy takes less than a reference
+constexpr std::size_t most_under_way = 64 * 1024; // given to the engine at once: its progress shows only at its end
 
 struct posted_message final : queued_write
 {
