@@ -34,8 +34,30 @@ struct connection_settings
     bool operator==(connection_settings const&) const = default;
 };
 
-/// The settings as connections share them: those made with the same options one after another have one copy.
-[[nodiscard]] std::shared_ptr<connection_settings const> share(connection_settings const& settings);
+/// Settings as the connections of a loop share them: those made with the same options one after another have one copy.
+class shared_settings
+{
+public:
+    /// Throws std::bad_alloc.
+    explicit shared_settings(connection_settings const& values);
+    shared_settings(shared_settings const&) = delete;
+    shared_settings& operator=(shared_settings const&) = delete;
+    ~shared_settings() { drop(copy_); }
+    connection_settings const* operator->() const noexcept { return &copy_->values; }
+
+private:
+    struct counted
+    {
+        connection_settings values;
+        std::size_t users;
+    };
+    static void drop(counted* copy) noexcept
+    {
+        if (copy && --copy->users == 0)
+            delete copy;
+    }
+    counted* copy_;
+};
 
 class connection_core final : transport_user, turn_end, timer_node
 {
@@ -97,11 +119,17 @@ private:
     };
 
     /// Rarely needed, so not part of every connection.
-    struct extras : stop_callback // the loop's, for when the drain has lasted too long
+    struct extras
     {
+        struct last_call : stop_callback // the loop's, for when the drain has lasted too long
+        {
+            connection_core* core = nullptr;
+        };
         std::string subprotocol;
-        std::string reason; // of the close
-        connection_core* core = nullptr;
+        std::string reason;       // of the close
+        pinging* pings = nullptr; // that wait, oldest first
+        closing* closers = nullptr;
+        last_call give_up;
     };
 
     ~connection_core();
@@ -171,10 +199,28 @@ private:
         return keepalive_id_ != 0 && settings_->pong_timeout > duration::zero();
     }
     void note_ending(ws::close_code code, std::string_view reason, bool by_peer) noexcept;
+    extras& need_extras();
+
+    // Small things of all the parts below, first and together: so they take little room.
+    phase phase_ = phase::open;
+    ws::opcode assembly_op_ = ws::opcode::binary;
+    std::uint8_t pong_size_ = 0;
+    bool has_pong_ = false;
+    bool sending_ = false;
+    bool writable_ = false;        // an engine that only waits said so: the next send must not wait again
+    bool paused_ = false;          // receiving
+    bool direct_ = false;          // ... rests in favour of receive_rest()
+    bool reader_served_ = false;   // and has not run yet
+    bool assembly_given_ = false;  // to the reader: it is dropped by the next read
+    bool assembly_starts_ = false; // what is assembled began its message
+    bool closed_by_peer_ = false;
+    bool orphaned_ = false;
+    bool shut_down_ = false;
+    bool reset_ = false;
 
     loop_core& loop_;
     transport_ptr transport_;
-    std::shared_ptr<connection_settings const> settings_;
+    shared_settings settings_;
     proto::session session_;
 
     // reading
@@ -194,7 +240,6 @@ private:
     std::size_t waiting_posts_ = 0; // what the posted messages among them cost
 
     // pings
-    pinging* pings_ = nullptr; // oldest first
     clock::time_point keepalive_sent_;
     std::uint32_t keepalive_id_ = 0; // of the keep-alive ping that awaits its answer; 0: none
     std::uint32_t ping_ids_ = 0;
@@ -204,27 +249,9 @@ private:
     clock::time_point last_received_; // or another sign of life
 
     // ending
-    closing* closers_ = nullptr;
     std::error_code end_; // what reading and writing give when it is over
     std::unique_ptr<extras> extras_;
     ws::close_code code_ = ws::close_code::no_status;
-
-    // Small things of all of these, together so that they take little room.
-    phase phase_ = phase::open;
-    bool closed_by_peer_ = false;
-    bool orphaned_ = false;
-    bool shut_down_ = false;
-    bool reset_ = false;
-    bool paused_ = false;          // receiving
-    bool direct_ = false;          // ... rests in favour of receive_rest()
-    bool reader_served_ = false;   // and has not run yet
-    bool assembly_given_ = false;  // to the reader: it is dropped by the next read
-    bool assembly_starts_ = false; // what is assembled began its message
-    ws::opcode assembly_op_ = ws::opcode::binary;
-    bool sending_ = false;
-    bool writable_ = false; // an engine that only waits said so: the next send must not wait again
-    bool has_pong_ = false;
-    std::uint8_t pong_size_ = 0;
 };
 
 } // namespace wring::detail

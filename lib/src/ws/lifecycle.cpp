@@ -8,23 +8,52 @@
 
 namespace wring::detail {
 
-[[gnu::noinline]] std::shared_ptr<connection_settings const> share(connection_settings const& settings)
+[[gnu::noinline]] shared_settings::shared_settings(connection_settings const& values)
 {
-    static thread_local std::shared_ptr<connection_settings const> last;
-    if (!last || *last != settings)
-        last = std::make_shared<connection_settings const>(settings);
-    return last;
+    static thread_local struct cache
+    {
+        ~cache() { drop(last); }
+        counted* last = nullptr;
+    } here;
+    if (!here.last || here.last->values != values) {
+        auto* const fresh = new counted{values, 1};
+        drop(std::exchange(here.last, fresh));
+    }
+    copy_ = here.last;
+    ++copy_->users;
+}
+
+namespace {
+
+// Takes `op` out of the list of those that wait.
+template <class Op>
+bool take_out(Op*& first, Op& op, Op* Op::*next) noexcept
+{
+    for (Op** link = &first; *link; link = &((*link)->*next)) {
+        if (*link != &op)
+            continue;
+        *link = op.*next;
+        return true;
+    }
+    return false;
+}
+
+} // namespace
+
+connection_core::extras& connection_core::need_extras()
+{
+    if (!extras_)
+        extras_ = std::make_unique<extras>();
+    return *extras_;
 }
 
 connection_core::connection_core(transport_ptr t, proto::role role, connection_settings const& settings,
                                  std::string subprotocol) :
-    loop_(t->loop()), transport_(std::move(t)), settings_(share(settings)), session_(role, settings_->limits),
+    loop_(t->loop()), transport_(std::move(t)), settings_(settings), session_(role, settings_->limits),
     last_received_(loop_.now())
 {
-    if (!subprotocol.empty()) {
-        extras_ = std::make_unique<extras>();
-        extras_->subprotocol = std::move(subprotocol);
-    }
+    if (!subprotocol.empty())
+        need_extras().subprotocol = std::move(subprotocol);
     call = [](turn_end& entry) noexcept { static_cast<connection_core&>(entry).at_turn_end(); };
     fire = [](timer_node& node) noexcept { static_cast<connection_core&>(node).on_timer(); };
     loop_.retain();
@@ -140,26 +169,23 @@ bool connection_core::start(pinging& op, std::coroutine_handle<> h, context cons
     op.id_ = ++ping_ids_;
     op.sent_ = clock::now();
     try {
+        need_extras();
         queue_control(proto::opcode::ping, std::as_bytes(std::span(&op.id_, 1)));
     } catch (std::bad_alloc const&) {
         fail_with_no_memory();
         op.error_ = end_;
         return false;
     }
-    pinging** link = &pings_;
+    pinging** link = &extras_->pings;
     while (*link)
         link = &(*link)->next_;
     *link = &op;
     op.suspend(h, env, [](suspension& s) noexcept {
         auto& self = static_cast<pinging&>(s);
-        for (pinging** it = &self.core_->pings_; *it; it = &(*it)->next_) {
-            if (*it != &self)
-                continue;
-            *it = self.next_;
-            self.error_ = errc::canceled;
-            self.wake();
-            return;
-        }
+        if (!take_out(self.core_->extras_->pings, self, &pinging::next_))
+            return; // complete already
+        self.error_ = errc::canceled;
+        self.wake();
     });
     return true;
 }
@@ -181,8 +207,8 @@ void connection_core::received_pong(std::span<std::byte const> payload) noexcept
         if (phase_ == phase::open)
             arm_keepalive(); // it waited for this pong; now for the next ping
     }
-    while (pings_ && pings_->id_ <= id) {
-        pinging& op = *std::exchange(pings_, pings_->next_);
+    while (extras_ && extras_->pings && extras_->pings->id_ <= id) {
+        pinging& op = *std::exchange(extras_->pings, extras_->pings->next_);
         op.round_trip_ = now - op.sent_;
         if (op.id_ == id)
             round_trip_ = std::chrono::duration_cast<decltype(round_trip_)>(op.round_trip_);
@@ -217,9 +243,7 @@ void connection_core::note_ending(ws::close_code code, std::string_view reason, 
         return;
     }
     try {
-        if (!extras_)
-            extras_ = std::make_unique<extras>();
-        extras_->reason = reason;
+        need_extras().reason = reason;
     } catch (std::bad_alloc const&) { // it ends all the same, without its reason
     }
 }
@@ -280,17 +304,18 @@ bool connection_core::start(closing& op, std::coroutine_handle<> h, context cons
         op.error_ = errc::canceled;
         return false;
     }
-    op.next_ = std::exchange(closers_, &op);
+    try {
+        op.next_ = std::exchange(need_extras().closers, &op);
+    } catch (std::bad_alloc const&) {
+        op.error_ = std::make_error_code(std::errc::not_enough_memory); // of the wait: it closes all the same
+        return false;
+    }
     op.suspend(h, env, [](suspension& s) noexcept {
         auto& self = static_cast<closing&>(s);
-        for (closing** it = &self.core_->closers_; *it; it = &(*it)->next_) {
-            if (*it != &self)
-                continue;
-            *it = self.next_;
-            self.error_ = errc::canceled;
-            self.wake();
-            return;
-        }
+        if (!take_out(self.core_->extras_->closers, self, &closing::next_))
+            return; // complete already
+        self.error_ = errc::canceled;
+        self.wake();
     });
     return true;
 }
@@ -374,13 +399,13 @@ void connection_core::let_go() noexcept
 void connection_core::wake_waiters() noexcept
 {
     fail_writers();
-    while (pings_) {
-        pinging& op = *std::exchange(pings_, pings_->next_);
+    while (extras_ && extras_->pings) {
+        pinging& op = *std::exchange(extras_->pings, extras_->pings->next_);
         op.error_ = end_;
         op.wake();
     }
-    while (closers_) {
-        closing& op = *std::exchange(closers_, closers_->next_);
+    while (extras_ && extras_->closers) {
+        closing& op = *std::exchange(extras_->closers, extras_->closers->next_);
         if (end_ != ws::closed)
             op.error_ = end_;
         op.wake();
@@ -404,7 +429,7 @@ void connection_core::orphan() noexcept
     bool writer_waits = queue_.has_writer();
     for (auto* w = waiting_head_; w; w = w->next_write)
         writer_waits = writer_waits || !w->is_posted;
-    if (reader_ || writer_waits || pings_ || closers_)
+    if (reader_ || writer_waits || (extras_ && (extras_->pings || extras_->closers)))
         fatal("wring: a connection was destroyed while a coroutine waits on it; children must end before their "
               "parents");
     orphaned_ = true;
@@ -421,15 +446,12 @@ void connection_core::orphan() noexcept
     }
     drop_unread();
     try {
-        if (!extras_)
-            extras_ = std::make_unique<extras>();
+        auto& last = need_extras().give_up;
+        last.core = this;
+        last.on_stop = [](stop_callback& c) noexcept { static_cast<extras::last_call&>(c).core->lose({}, true); };
+        loop_.give_up().add(last);
     } catch (std::bad_alloc const&) {
         lose({}, true);
-    }
-    if (extras_) {
-        extras_->core = this;
-        extras_->on_stop = [](stop_callback& c) noexcept { static_cast<extras&>(c).core->lose({}, true); };
-        loop_.give_up().add(*extras_);
     }
     want_turn_end(); // which deletes this when all is over
 }
