@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "harness.hpp"
 
+#include "core/allocations.hpp"
+
 #include "engine/loop_core.hpp"
 
 using namespace ws_test;
@@ -904,6 +906,37 @@ TEST_CASE("promised lengths are refused or waited for, never allocated")
         CHECK(nothing.error() == errc::timed_out);
         CHECK(lent_blocks() <= before + 2);
         both.ws.abort();
+    }());
+}
+
+TEST_CASE("a message for which there is no memory is answered with 1011, and ends only its connection")
+{
+    on_loop([]() -> task<> {
+        auto both = co_await raw_client();
+        auto other = co_await raw_client();
+        // Fills the free lists of what is needed besides: buffers in memory, pieces of the send queue.
+        co_await send(both.raw, masked(0x82, std::string(200'000, 'a')));
+        auto const warm = co_await next_message(both.ws);
+        CHECK(warm.size() > 200'000);
+        auto const sent = co_await both.ws.write("b");
+        CHECK(sent.has_value());
+        auto const got = co_await read_wire(both.raw);
+        CHECK(got.payload == "b");
+
+        co_await send(both.raw, masked(0x02, std::string(100'000, 'c')));
+        test::malloc_fails = true;
+        auto const m = co_await both.ws.read();
+        test::malloc_fails = false;
+        CHECK(m.error() == std::errc::not_enough_memory);
+        CHECK(both.ws.status().error == std::errc::not_enough_memory);
+        auto const close = co_await read_wire(both.raw);
+        CHECK(close.close_code() == 1011);
+        CHECK(close.reason() == "out of memory");
+
+        co_await send(other.raw, masked(0x81, "well"));
+        auto const unharmed = co_await next_message(other.ws);
+        CHECK(unharmed == "text well");
+        other.ws.abort();
     }());
 }
 
