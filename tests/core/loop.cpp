@@ -445,6 +445,38 @@ TEST_CASE("a coroutine that never rests does not starve timers", "[loop]")
     }());
 }
 
+TEST_CASE("operations that complete at once let the loop have its turn after some in a row", "[loop]")
+{
+    struct part
+    {
+        static task<> spin(int& count, bool& stop)
+        {
+            while (!stop && ++count < 10'000)
+                co_await detail::at_once();
+        }
+    };
+    run_well([]() -> task<> {
+        int one = 0, other = 0;
+        bool stop = false;
+        scope all;
+        all.spawn(part::spin(one, stop));
+        all.spawn(part::spin(other, stop));
+        for (int i = 0; i < 3; ++i) // within a turn
+            co_await yield();
+        CHECK(one == 65);
+        CHECK(other == 65);
+        event posted;
+        this_loop().post([&posted] { posted.set(); });
+        auto const next = co_await posted.wait();
+        CHECK(next);
+        CHECK(one >= 65 + 64);
+        CHECK(one <= 65 + 2 * 65);
+        CHECK(other == one);
+        stop = true;
+        co_await all.join();
+    }());
+}
+
 TEST_CASE("run() inside a running loop aborts and says so", "[run]")
 {
     auto const end = in_child([] {

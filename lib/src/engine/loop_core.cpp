@@ -130,7 +130,7 @@ void loop_core::turn(bool may_wait)
     run_turn_ends();
 
     std::chrono::nanoseconds limit{0};
-    if (may_wait && !ready_head_ && (draining_ ? retained_ > 0 : !root_done_)) {
+    if (may_wait && ready_.empty() && (draining_ ? retained_ > 0 : !root_done_)) {
         limit = std::chrono::nanoseconds{-1};
         if (std::int64_t const tick = timers_.next(); tick != engine::timer_wheel::never)
             limit = std::max(std::chrono::nanoseconds{0}, start_ + std::chrono::milliseconds(tick) - clock::now());
@@ -166,13 +166,11 @@ void loop_core::run_posted() noexcept
 
 void loop_core::run_ready()
 {
-    for (std::size_t i = 0; ready_head_ && i < ready_budget; ++i) {
-        ready_node* node = ready_head_;
-        ready_head_ = node->next_ready;
-        if (!ready_head_)
-            ready_tail_ = nullptr;
-        node->run(*node);
+    for (std::size_t i = 0; !ready_.empty() && i < ready_budget; ++i) {
+        ready_node& node = ready_.pop();
+        node.run(node);
     }
+    ready_.append(next_turn_);
 }
 
 void loop_core::run_turn_ends() noexcept

@@ -158,7 +158,7 @@ bool listener_core::start(listener::accept_operation& op, std::coroutine_handle<
         resume();
         return true;
     }
-    return false;
+    return op.complete_at_once(h, env);
 }
 
 void listener_core::cancel(listener::accept_operation& op) noexcept

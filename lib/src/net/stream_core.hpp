@@ -50,6 +50,8 @@ private:
     void on_sent(ssize_t result) noexcept override;
 
     bool try_read(stream::read_operation& op) noexcept;
+    [[nodiscard]] static iovec rest_of(stream::write_operation const& op) noexcept;
+    [[nodiscard]] int try_write(stream::write_operation& op) noexcept;
     void write_some() noexcept;
     void pop_writer(std::error_code error) noexcept;
     void fail_writers(std::error_code error) noexcept;

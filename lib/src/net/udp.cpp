@@ -77,6 +77,7 @@ task<result<udp_socket::datagram>> udp_socket::receive_from(std::span<std::byte>
         co_return errc::busy;
     detail::while_running guard(core.receiving);
     for (;;) {
+        co_await detail::at_once(); // a peer that never rests must not keep the loop
         if (co_await stop_requested())
             co_return errc::canceled;
         sockaddr_storage from{};
@@ -110,6 +111,7 @@ task<result<>> udp_socket::send_to(std::span<std::byte const> bytes, endpoint to
         co_return errc::busy;
     detail::while_running guard(core.sending);
     for (;;) {
+        co_await detail::at_once();
         if (co_await stop_requested())
             co_return errc::canceled;
         ssize_t const n = ::sendto(core.io->fd(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
