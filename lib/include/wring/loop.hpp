@@ -99,6 +99,8 @@ private:
 
 /// Runs `root` on a loop of the calling thread until it has ended and the connections it left closing are closed.
 /// SIGINT and SIGTERM request stop; a second one ends the process at once.
+/// Listeners, streams, UDP sockets and connections must be gone when the root has ended: those that are still there a
+/// second after run_options::drain end the process with a message that counts them.
 /// Returns the exit status for main: 0, or 1 after an exception left the root (it is printed) or no engine
 /// could be had (the cause is printed).
 int run(task<> root, run_options options = {});

@@ -53,7 +53,7 @@ public:
         loop_(loop), options_(options), io_(loop.io().open(fd)), accept_(*this), retry_(*this),
         local_(local_endpoint(fd)), unlink_path_(std::move(unlink_path)), shared_key_(std::move(shared_key))
     {
-        loop_.retain();
+        loop_.retain(lasting::listener);
     }
 
     void abandon() noexcept
@@ -108,7 +108,7 @@ private:
         listener_core& owner;
     };
 
-    ~listener_core() { loop_.drop(); }
+    ~listener_core() { loop_.drop(lasting::listener); }
 
     void resume() noexcept
     {

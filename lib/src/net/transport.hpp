@@ -31,7 +31,7 @@ protected:
 class transport
 {
 public:
-    explicit transport(loop_core& loop) noexcept : loop_(loop) { loop_.retain(); }
+    explicit transport(loop_core& loop) noexcept : loop_(loop) { loop_.retain(lasting::stream); }
     transport(transport const&) = delete;
     transport& operator=(transport const&) = delete;
 
@@ -82,7 +82,7 @@ public:
     [[nodiscard]] virtual int release_fd() noexcept { return -1; }
 
 protected:
-    virtual ~transport() { loop_.drop(); }
+    virtual ~transport() { loop_.drop(lasting::stream); }
 
     void arrived(engine::block* b) noexcept
     {

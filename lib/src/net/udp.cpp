@@ -13,9 +13,11 @@ namespace detail {
 class udp_core
 {
 public:
-    udp_core(std::unique_ptr<engine::descriptor> d, std::string path) noexcept :
-        io(std::move(d)), unlink_path(std::move(path))
-    {}
+    udp_core(loop_core& l, std::unique_ptr<engine::descriptor> d, std::string path) noexcept :
+        loop(l), io(std::move(d)), unlink_path(std::move(path))
+    {
+        loop.retain(lasting::udp_socket);
+    }
     udp_core(udp_core const&) = delete;
     udp_core& operator=(udp_core const&) = delete;
     ~udp_core()
@@ -25,7 +27,9 @@ public:
                   "parents");
         if (!unlink_path.empty())
             ::unlink(unlink_path.c_str());
+        loop.drop(lasting::udp_socket);
     }
+    loop_core& loop;
     std::unique_ptr<engine::descriptor> io;
     std::string unlink_path;
     bool receiving = false;
@@ -67,7 +71,7 @@ result<udp_socket> udp_socket::bind(std::string_view text)
         return detail::last_error();
     auto& loop = detail::loop_core::require();
     std::string path = at->is_unix() && !at->address().starts_with('@') ? at->address() : std::string();
-    return udp_socket(std::make_unique<detail::udp_core>(loop.io().open(fd.release()), std::move(path)));
+    return udp_socket(std::make_unique<detail::udp_core>(loop, loop.io().open(fd.release()), std::move(path)));
 }
 
 task<result<udp_socket::datagram>> udp_socket::receive_from(std::span<std::byte> buffer)
