@@ -147,7 +147,8 @@ private:
     std::atomic<bool> stop_asked_{false};
 };
 
-/// Runs `work` on the thread pool and then `done` on `loop`, if it still exists.
+/// Runs `work`, which must not throw, on the thread pool and then `done` on `loop`, if it still exists. Throws where there
+/// is no thread or no memory; nothing will run then.
 void run_detached(loop_core& loop, std::function<void()> work, std::function<void()> done);
 
 /// Prints one line to standard error: what the operator of a program should know.
