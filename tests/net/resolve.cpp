@@ -3,30 +3,13 @@
 
 #include "child.hpp"
 #include "engine/refuse.hpp"
+#include "net/system.hpp"
 
 #include <barrier>
 
 #include <netdb.h>
 
 using namespace net_test;
-
-namespace {
-int resolver_status = 0; // what getaddrinfo gives; 0: what it says itself
-}
-
-// By the linker's --wrap.
-extern "C" {
-int __real_getaddrinfo(char const* host, char const* service, addrinfo const* hints, addrinfo** list);
-int __wrap_getaddrinfo(char const* host, char const* service, addrinfo const* hints, addrinfo** list);
-
-int __wrap_getaddrinfo(char const* host, char const* service, addrinfo const* hints, addrinfo** list)
-{
-    if (resolver_status == 0)
-        return __real_getaddrinfo(host, service, hints, list);
-    errno = EMFILE;
-    return resolver_status;
-}
-}
 
 namespace {
 
@@ -127,12 +110,12 @@ task<> name_failures()
     };
     for (auto const& c : cases) {
         CAPTURE(c.error.message());
-        resolver_status = c.status;
+        system_calls.getaddrinfo_status = c.status;
         auto const found = co_await resolve("localhost:80");
         CHECK(found.error() == c.error);
         CHECK(listener::bind("localhost:80").error() == c.error);
     }
-    resolver_status = 0;
+    system_calls.getaddrinfo_status = 0;
     std::error_code const again(EAI_AGAIN, resolver_category());
     CHECK(again == std::errc::resource_unavailable_try_again);
     CHECK(again.message() == ::gai_strerror(EAI_AGAIN));

@@ -237,7 +237,7 @@ void stream_core::abort() noexcept
         std::exchange(quiet_, nullptr)->wake();
 }
 
-stream stream_access::make(transport_ptr t)
+stream stream_access::make(transport_ptr&& t)
 {
     return stream(std::make_unique<stream_core>(std::move(t)));
 }
@@ -360,9 +360,9 @@ result<stream> stream::adopt(int fd)
         return std::make_error_code(std::errc::wrong_protocol_type);
     if (detail::remote_endpoint(fd).size() == 0)
         return std::make_error_code(std::errc::not_connected);
-    if (auto r = detail::set_non_blocking(fd); !r)
+    if (auto r = detail::prepare_adopted(fd); !r)
         return r.error();
-    return detail::stream_access::make(detail::make_socket_transport(detail::loop_core::require(), fd));
+    return detail::make_socket_stream(detail::loop_core::require(), fd);
 }
 
 task<result<int>> stream::release()

@@ -71,7 +71,14 @@ result<udp_socket> udp_socket::bind(std::string_view text)
         return detail::last_error();
     auto& loop = detail::loop_core::require();
     std::string path = at->is_unix() && !at->address().starts_with('@') ? at->address() : std::string();
-    return udp_socket(std::make_unique<detail::udp_core>(loop, loop.io().open(fd.release()), std::move(path)));
+    auto io = loop.io().open(fd.get());
+    if (!io) {
+        if (!path.empty())
+            ::unlink(path.c_str());
+        return io.error();
+    }
+    (void)fd.release();
+    return udp_socket(std::make_unique<detail::udp_core>(loop, std::move(*io), std::move(path)));
 }
 
 task<result<udp_socket::datagram>> udp_socket::receive_from(std::span<std::byte> buffer)
