@@ -61,6 +61,11 @@ int __wrap_accept4(int fd, sockaddr* address, socklen_t* size, int flags)
 ssize_t __wrap_sendto(int fd, void const* bytes, std::size_t n, int flags, sockaddr const* to, socklen_t size)
 {
     ++system_calls.sendto_calls;
+    if (system_calls.sendto_again > 0) {
+        --system_calls.sendto_again;
+        errno = EAGAIN;
+        return -1;
+    }
     return __real_sendto(fd, bytes, n, flags, to, size);
 }
 

@@ -15,6 +15,7 @@ struct system_calls_
     std::atomic<int> accept_error{0};        ///< of accept4 ...
     std::atomic<int> accept_errors{0};       ///< ... so often
     std::atomic<std::size_t> sendto_calls{0};
+    std::atomic<int> sendto_again{0}; ///< so many give EAGAIN
 };
 inline system_calls_ system_calls;
 

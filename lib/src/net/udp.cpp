@@ -4,6 +4,9 @@
 #include "net/io_operation.hpp"
 #include "net/socket.hpp"
 
+#include <wring/timeout.hpp>
+
+#include <algorithm>
 #include <unistd.h>
 
 namespace wring {
@@ -37,6 +40,8 @@ public:
 };
 
 namespace {
+constexpr auto longest_pause = std::chrono::milliseconds(16); // between two tries to send to a queue that is full
+
 /// Sets a flag for as long as an operation runs.
 class while_running
 {
@@ -121,6 +126,7 @@ task<result<>> udp_socket::send_to(std::span<std::byte const> bytes, endpoint to
     if (core.sending)
         co_return errc::busy;
     detail::while_running guard(core.sending);
+    auto pause = std::chrono::milliseconds(1);
     for (;;) {
         co_await detail::at_once();
         if (co_await stop_requested())
@@ -133,6 +139,14 @@ task<result<>> udp_socket::send_to(std::span<std::byte const> bytes, endpoint to
             continue;
         if (errno != EAGAIN)
             co_return detail::last_error();
+        if (to.is_unix()) {
+            // The receiver's queue is full: this socket is writable nevertheless, and nothing tells when there is room.
+            auto const waited = co_await sleep_for(pause);
+            if (!waited)
+                co_return waited.error();
+            pause = std::min(2 * pause, detail::longest_pause);
+            continue;
+        }
         auto writable = detail::io_operation::poll_out(*core.io);
         int const events = co_await writable;
         if (events < 0)
