@@ -423,6 +423,13 @@ public:
         return true;
     }
 
+    /// Resumes the coroutine: for an operation that has a run() of its own in place of wake().
+    void resume()
+    {
+        unlink();
+        loop_->resume(std::exchange(handle_, nullptr));
+    }
+
     [[nodiscard]] bool waiting() const noexcept { return static_cast<bool>(handle_); }
     [[nodiscard]] scheduler& loop() const noexcept { return *loop_; }
 

@@ -41,7 +41,7 @@ public:
         stream_core& core;
     };
 
-    [[nodiscard]] bool idle() const noexcept { return !reader_ && !writer_head_; }
+    [[nodiscard]] bool idle() const noexcept { return !reader_ && !writer_head_ && !quiet_; }
 
 private:
     static constexpr std::size_t read_ahead = 64 * 1024; // bytes that nobody reads before receiving pauses
