@@ -2,6 +2,7 @@
 #include "core/core.hpp"
 
 #include "child.hpp"
+#include "engine/loop_core.hpp"
 
 #include <atomic>
 #include <cstdlib>
@@ -332,6 +333,83 @@ TEST_CASE("an exception on one loop stops all and gives 1", "[threads]")
     CHECK(end.says("loop two"));
 }
 
+TEST_CASE("an exception is reported, and stops the other loops, before its own loop has drained", "[threads]")
+{
+    auto const end = in_child([] {
+        struct shared
+        {
+            std::atomic<loop*> failing{nullptr};
+            bool in_time = false;
+        };
+        struct root
+        {
+            static task<> run(shared& s)
+            {
+                if (this_loop().index() == 1) {
+                    detail::loop_core::require().retain(); // something closes, until the other loop has stopped
+                    s.failing = &this_loop();
+                    s.failing.notify_all();
+                    throw std::runtime_error("loop one");
+                }
+                s.failing.wait(nullptr);
+                auto const slept = co_await sleep_for(5s);
+                s.in_time = slept.error() == errc::canceled;
+                s.failing.load()->post([] { detail::loop_core::require().drop(); });
+            }
+        };
+        shared s;
+        int const status = run([&s] { return root::run(s); }, {.threads = 2, .drain = 1h});
+        return status == 1 && s.in_time ? 33 : 0;
+    });
+    CHECK(end.exited_with(33));
+    CHECK(end.says("loop one"));
+}
+
+TEST_CASE("what outlives the root and never goes ends the process with a message that names it", "[run][death]")
+{
+    auto const end = in_child([] {
+        return run(
+            []() -> task<> {
+                auto& core = detail::loop_core::require();
+                core.retain(detail::lasting::listener);
+                core.retain(detail::lasting::stream);
+                core.retain(detail::lasting::stream);
+                core.retain(detail::lasting::udp_socket);
+                core.drop(detail::lasting::udp_socket);
+                co_return;
+            }(),
+            {.drain = 10ms});
+    });
+    CHECK(end.aborted());
+    CHECK(end.says("left behind what must not outlive it: 1 listener, 2 streams\n"));
+}
+
+TEST_CASE("what goes when the drain has lasted too long ends the loop well", "[run]")
+{
+    struct closing : detail::stop_callback
+    {
+        explicit closing(detail::loop_core& l) : core(l)
+        {
+            core.retain();
+            on_stop = [](stop_callback& c) noexcept {
+                auto& loop = static_cast<closing&>(c).core;
+                loop.handle().post([&loop] { loop.drop(); }); // its last completion comes in a later turn
+            };
+            core.give_up().add(*this);
+        }
+        detail::loop_core& core;
+    };
+    auto const before = clock::now();
+    std::unique_ptr<closing> last;
+    run_well(
+        [](std::unique_ptr<closing>& c) -> task<> {
+            c = std::make_unique<closing>(detail::loop_core::require());
+            co_return;
+        }(last),
+        {.drain = 20ms});
+    CHECK(clock::now() - before >= 20ms);
+}
+
 TEST_CASE("loops post to each other", "[threads][post]")
 {
     struct shared
@@ -440,6 +518,38 @@ TEST_CASE("a coroutine that never rests does not starve timers", "[loop]")
         all.spawn(part::spin(stop));
         auto const r = co_await sleep_for(5ms);
         CHECK(r);
+        stop = true;
+        co_await all.join();
+    }());
+}
+
+TEST_CASE("operations that complete at once let the loop have its turn after some in a row", "[loop]")
+{
+    struct part
+    {
+        static task<> spin(int& count, bool& stop)
+        {
+            while (!stop && ++count < 10'000)
+                co_await detail::at_once();
+        }
+    };
+    run_well([]() -> task<> {
+        int one = 0, other = 0;
+        bool stop = false;
+        scope all;
+        all.spawn(part::spin(one, stop));
+        all.spawn(part::spin(other, stop));
+        for (int i = 0; i < 3; ++i) // within a turn
+            co_await yield();
+        CHECK(one == 65);
+        CHECK(other == 65);
+        event posted;
+        this_loop().post([&posted] { posted.set(); });
+        auto const next = co_await posted.wait();
+        CHECK(next);
+        CHECK(one >= 65 + 64);
+        CHECK(one <= 65 + 2 * 65);
+        CHECK(other == one);
         stop = true;
         co_await all.join();
     }());

@@ -11,7 +11,7 @@ TEST_CASE("a send is told that there is room, and sends nothing itself", "[asio]
 {
     rig r(engine_kind::asio);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     std::string const text = "unsent";
     iovec const all = bytes_of(text);
     recorder op;
@@ -26,8 +26,8 @@ TEST_CASE("one flooded socket does not keep the others from their turn", "[asio]
 {
     rig r(engine_kind::asio, {16, 64, 256}, 64);
     pair flood, quiet;
-    auto first = r.io->open(flood.ours);
-    auto second = r.io->open(quiet.ours);
+    auto first = r.open(flood.ours);
+    auto second = r.open(quiet.ours);
     recorder many, one;
     fill(flood.peer);
     quiet.write("x");
@@ -46,7 +46,7 @@ TEST_CASE("a receive that gets no memory ends with ENOMEM", "[asio][receive]")
 {
     rig r(engine_kind::asio);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     recorder op;
     io->receive(op);
     r.spin(2);
@@ -68,7 +68,7 @@ TEST_CASE("an engine goes with waits of a leaked owner in flight", "[asio]")
     pair p;
     {
         rig r(engine_kind::asio);
-        auto io = r.io->open(p.ours);
+        auto io = r.open(p.ours);
         io->receive(op);
         r.spin(1);
         io->cancel(op);

@@ -73,11 +73,11 @@ TEST_CASE("an engine knows its kind, and a descriptor its file", "[engine]")
     CHECK(r.io->kind() == kind);
     pair p;
     int const fd = p.ours;
-    auto io = r.io->open(fd);
+    auto io = r.open(fd);
     CHECK(io->fd() == fd);
     CHECK(io->release() == fd);
     CHECK(::fcntl(fd, F_GETFD) >= 0); // still open
-    io = r.io->open(fd);
+    io = r.open(fd);
     io.reset();
     CHECK(::fcntl(fd, F_GETFD) < 0);
 }
@@ -88,7 +88,7 @@ TEST_CASE("accept gives connection after connection until it is canceled", "[eng
     INFO(to_string(kind));
     rig r(kind);
     listening l;
-    auto io = r.io->open(l.fd);
+    auto io = r.open(l.fd);
     recorder accept;
     accept.accepts = true;
     io->accept(accept);
@@ -131,7 +131,7 @@ TEST_CASE("an operation may be canceled by its own handler", "[engine][cancel]")
     INFO(to_string(kind));
     rig r(kind);
     listening l;
-    auto io = r.io->open(l.fd);
+    auto io = r.open(l.fd);
     std::vector<int> clients;
     for (int i = 0; i < 5; ++i) {
         clients.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -149,7 +149,7 @@ TEST_CASE("an operation may be canceled by its own handler", "[engine][cancel]")
     CHECK(!accept.accepted.empty());
 
     pair p;
-    auto stream = r.io->open(p.ours);
+    auto stream = r.open(p.ours);
     recorder receive;
     receive.context = stream.get();
     receive.then = accept.then;
@@ -170,7 +170,7 @@ TEST_CASE("connect reaches a listener, or says why not", "[engine][connect]")
     rig r(kind);
     listening l;
     {
-        auto io = r.io->open(socket_of(AF_INET));
+        auto io = r.open(socket_of(AF_INET));
         recorder op;
         io->connect(op, l.address(), sizeof l.at);
         CHECK(r.until([&] { return op.ended(); }));
@@ -178,7 +178,7 @@ TEST_CASE("connect reaches a listener, or says why not", "[engine][connect]")
     }
     ::close(l.fd);
     {
-        auto io = r.io->open(socket_of(AF_INET));
+        auto io = r.open(socket_of(AF_INET));
         recorder op;
         io->connect(op, l.address(), sizeof l.at);
         CHECK(op.results.empty()); // never inside the start
@@ -203,7 +203,7 @@ TEST_CASE("a connect that nobody answers is canceled", "[engine][connect][cancel
     std::vector<std::unique_ptr<engine::descriptor>> ios;
     std::vector<std::unique_ptr<recorder>> ops;
     for (int i = 0; i < 6; ++i) {
-        ios.push_back(r.io->open(socket_of(AF_INET)));
+        ios.push_back(r.open(socket_of(AF_INET)));
         ops.push_back(std::make_unique<recorder>());
         ios.back()->connect(*ops.back(), reinterpret_cast<sockaddr*>(&at), size);
     }
@@ -229,7 +229,7 @@ TEST_CASE("receive gives what comes, in order, and the end of the stream", "[eng
     INFO(to_string(kind) << (tcp ? " tcp" : " unix"));
     rig r(kind);
     pair p(tcp);
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     recorder op;
     io->receive(op);
     std::string const text = pattern(300'000);
@@ -258,7 +258,7 @@ TEST_CASE("receive_into puts bytes behind those of a block, once, and no more th
     INFO(to_string(kind) << (tcp ? " tcp" : " unix"));
     rig r(kind);
     pair p(tcp);
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     engine::block_ref into(r.blocks.take(100'000));
     engine::block& b = *into.get();
     std::memcpy(b.end, "head:", 5);
@@ -300,7 +300,7 @@ TEST_CASE("a receive_into that ends without bytes gives its block back", "[engin
     rig r(kind);
     for (int how = 0; how < 3; ++how) {
         pair p(true);
-        auto io = r.io->open(p.ours);
+        auto io = r.open(p.ours);
         r.spin(1);
         engine::block_ref watched(r.blocks.take(50'000));
         recorder op;
@@ -328,7 +328,7 @@ TEST_CASE("a receive_into canceled before its start reached the system gives its
     engine::block_ref watched(r.blocks.take(1000));
     for (std::size_t i = 0; i < 20; ++i) { // more than there are submission entries
         pairs.push_back(std::make_unique<pair>());
-        ios.push_back(r.io->open(pairs.back()->ours));
+        ios.push_back(r.open(pairs.back()->ours));
         ops.push_back(std::make_unique<recorder>());
         ios.back()->receive_into(*ops.back(), engine::block_ref::share(watched.get()).release(), 1);
     }
@@ -344,7 +344,7 @@ TEST_CASE("receive reports a reset, after what came before it", "[engine][receiv
     INFO(to_string(kind));
     rig r(kind);
     pair p(true);
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     recorder op;
     io->receive(op);
     p.write("abc");
@@ -360,7 +360,7 @@ TEST_CASE("a canceled receive leaves what comes later in the socket", "[engine][
     INFO(to_string(kind));
     rig r(kind);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     std::string all;
     std::string const text = pattern(2000);
     for (std::size_t i = 0; i < text.size(); ++i) {
@@ -390,7 +390,7 @@ TEST_CASE("send delivers every byte through small socket buffers", "[engine][sen
     rig r(kind);
     pair p(tcp);
     p.small_buffers();
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     std::string const text = pattern(200'000);
     sender op(*io, kind, text);
     op.start();
@@ -409,7 +409,7 @@ TEST_CASE("a send to a peer that has gone fails", "[engine][send]")
     INFO(to_string(kind));
     rig r(kind);
     pair p(true);
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     p.reset_peer();
     std::string const text = pattern(100'000);
     sender op(*io, kind, text);
@@ -424,7 +424,7 @@ TEST_CASE("a send that waits for room is canceled", "[engine][send][cancel]")
     INFO(to_string(kind));
     rig r(kind);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     fill(p.ours);
     std::string const text = pattern(100);
     sender op(*io, kind, text);
@@ -442,7 +442,7 @@ TEST_CASE("poll waits for a descriptor to become readable or writable", "[engine
     INFO(to_string(kind));
     rig r(kind);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     {
         recorder op;
         io->poll(op, POLLIN);
@@ -477,7 +477,7 @@ TEST_CASE("operations of different kinds run side by side, and a cancel ends onl
     INFO(to_string(kind));
     rig r(kind);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     fill(p.ours);
     std::string const text = pattern(10);
     recorder receive, poll;
@@ -542,7 +542,7 @@ TEST_CASE("an operation destroyed in flight aborts with a message", "[engine][de
     auto const end = in_child([kind] {
         rig r(kind);
         pair p;
-        auto io = r.io->open(p.ours);
+        auto io = r.open(p.ours);
         recorder op;
         io->receive(op);
         return 0;
@@ -557,7 +557,7 @@ TEST_CASE("one byte at a time", "[engine][receive]")
     INFO(to_string(kind));
     rig r(kind);
     pair p(true);
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     recorder op;
     io->receive(op);
     std::string const text = pattern(3000);
@@ -577,7 +577,7 @@ TEST_CASE("an idle engine leaves received blocks with who holds them", "[engine]
     INFO(to_string(kind));
     rig r(kind, {2, 64, 256}, 64);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     recorder op;
     op.keep = true;
     io->receive(op);
@@ -610,7 +610,7 @@ TEST_CASE("a storm of cancels, shutdowns, resets and closes at every moment", "[
         connection(rig& rg, engine_kind k, bool tcp, std::string const& out) : p(tcp)
         {
             p.small_buffers();
-            io = rg.io->open(p.ours);
+            io = rg.open(p.ours);
             send = std::make_unique<sender>(*io, k, out);
         }
         ~connection() = default;
@@ -697,7 +697,7 @@ TEST_CASE("receiving takes nothing from the heap in steady state", "[engine][rec
     INFO(to_string(kind));
     rig r(kind);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     recorder op;
     op.data.reserve(10'000);
     op.results.reserve(10'000);

@@ -29,6 +29,8 @@ struct rig
           io(kind == engine_kind::uring ? engine::make_uring_engine(blocks, s) : engine::make_asio_engine(blocks))
     {}
 
+    std::unique_ptr<engine::descriptor> open(int fd) { return std::move(io->open(fd)).value(); }
+
     /// Turns until `done()`. False where that never happens.
     template <class F>
     bool until(F done)

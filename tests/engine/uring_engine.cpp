@@ -23,7 +23,7 @@ TEST_CASE("cancel goes on until the send itself has ended, though the kernel doe
         rig r(engine_kind::uring);
         pair p(round % 2 == 1);
         p.small_buffers();
-        auto io = r.io->open(p.ours);
+        auto io = r.open(p.ours);
         std::string const text(1'000'000, 'x');
         recorder op;
         iovec const all = bytes_of(text);
@@ -44,7 +44,7 @@ TEST_CASE("a send is one completion, whatever the socket's buffer", "[uring][sen
     rig r(engine_kind::uring);
     pair p(true);
     p.small_buffers();
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     std::string const head(10, 'h'), body(100'000, 'b'), tail(5, 't');
     iovec const parts[] = {bytes_of(head), bytes_of(body), bytes_of(tail)};
     recorder op;
@@ -69,7 +69,7 @@ TEST_CASE("a hundred gathered sends in one turn keep their buffers", "[uring][se
         texts.push_back("text " + std::to_string(i));
     for (std::size_t i = 0; i < 100; ++i) {
         pairs.push_back(std::make_unique<pair>());
-        ios.push_back(r.io->open(pairs.back()->ours));
+        ios.push_back(r.open(pairs.back()->ours));
         ops.push_back(std::make_unique<recorder>());
         iovec const parts[] = {bytes_of(texts[i]), bytes_of(texts[99 - i])}; // gone at once
         ios.back()->send(*ops.back(), parts);
@@ -89,7 +89,7 @@ TEST_CASE("many sockets share two buffers of 64 bytes", "[uring][receive][tiny]"
     std::string const text(5000, 'q');
     for (std::size_t i = 0; i < sockets; ++i) {
         pairs.push_back(std::make_unique<pair>(i % 2));
-        ios.push_back(r.io->open(pairs.back()->ours));
+        ios.push_back(r.open(pairs.back()->ours));
         ops.push_back(std::make_unique<recorder>());
         ios.back()->receive(*ops.back());
     }
@@ -117,8 +117,8 @@ TEST_CASE("receives starve while there is no memory, can be canceled then, and g
 {
     rig r(engine_kind::uring, tiny, tiny_block);
     pair a, b;
-    auto first = r.io->open(a.ours);
-    auto second = r.io->open(b.ours);
+    auto first = r.open(a.ours);
+    auto second = r.open(b.ours);
     recorder ops[2];
     ops[0].keep = true;
     first->receive(ops[0]);
@@ -150,7 +150,7 @@ TEST_CASE("completions that overflow their queue are not lost", "[uring][tiny]")
     std::vector<std::unique_ptr<recorder>> ops;
     for (std::size_t i = 0; i < sockets; ++i) {
         pairs.push_back(std::make_unique<pair>());
-        ios.push_back(r.io->open(pairs.back()->ours));
+        ios.push_back(r.open(pairs.back()->ours));
         ops.push_back(std::make_unique<recorder>());
         ios.back()->receive(*ops.back());
     }
@@ -176,7 +176,7 @@ TEST_CASE("wake is heard though its completion had to queue", "[uring][tiny][wak
     std::vector<std::unique_ptr<recorder>> ops;
     for (std::size_t i = 0; i < 50; ++i) {
         pairs.push_back(std::make_unique<pair>());
-        ios.push_back(r.io->open(pairs.back()->ours));
+        ios.push_back(r.open(pairs.back()->ours));
         ops.push_back(std::make_unique<recorder>());
         ios.back()->poll(*ops.back(), POLLIN);
     }
@@ -202,7 +202,7 @@ TEST_CASE("an engine goes with receives of a leaked owner in flight", "[uring]")
         auto* const op = new recorder; // never destroyed
         {
             rig r(engine_kind::uring, tiny, tiny_block);
-            r.io->open(p.ours).release()->receive(*op);
+            r.open(p.ours).release()->receive(*op);
             r.spin(2);
         }
         (void)::send(p.peer, "abc", 3, MSG_NOSIGNAL);
@@ -217,7 +217,7 @@ TEST_CASE("the buffers that the kernel has are poisoned until it has filled them
     auto const end = in_child([] {
         rig r(engine_kind::uring, tiny, tiny_block);
         pair p;
-        auto io = r.io->open(p.ours);
+        auto io = r.open(p.ours);
         recorder op;
         op.keep = true;
         io->receive(op);

@@ -99,6 +99,8 @@ private:
 
 /// Runs `root` on a loop of the calling thread until it has ended and the connections it left closing are closed.
 /// SIGINT and SIGTERM request stop; a second one ends the process at once.
+/// Listeners, streams, UDP sockets and connections must be gone when the root has ended: those that are still there a
+/// second after run_options::drain end the process with a message that counts them.
 /// Returns the exit status for main: 0, or 1 after an exception left the root (it is printed) or no engine
 /// could be had (the cause is printed).
 int run(task<> root, run_options options = {});
@@ -159,7 +161,9 @@ private:
     next_operation* waiting_ = nullptr;
 };
 
-/// The number of threads that offload() and name resolution run on; takes effect if called before their first use.
+/// The number of threads that offload() and name resolution run on, 4 where nothing is said; takes effect if called before
+/// their first use, which starts the threads. They are not there in a process forked after that, where neither must be
+/// used: fork first.
 void set_offload_threads(unsigned count) noexcept;
 
 namespace detail {
@@ -218,7 +222,8 @@ private:
 
 /// Runs `fn()` on the thread pool and gives what it returns; what it throws is rethrown at the co_await.
 /// For blocking work: files, compression, a database client. A cancel does not interrupt `fn`: the await
-/// completes when it has returned.
+/// completes when it has returned. Calls wait in a queue, without limit, while all threads are busy.
+/// Throws std::system_error at the co_await, and runs nothing, where the pool can't have a single thread.
 template <std::invocable F>
 [[nodiscard]] auto offload(F fn)
 {

@@ -83,7 +83,8 @@ public:
     /// The file descriptor, still owned by the stream; -1 for an in-memory one.
     [[nodiscard]] int native_handle() const noexcept;
 
-    /// Takes over a connected stream socket; made non-blocking. An error leaves `fd` open and with the caller.
+    /// Takes over a connected stream socket, on the calling thread's loop; made non-blocking and close-on-exec. An error
+    /// leaves `fd` open and with the caller.
     [[nodiscard]] static result<stream> adopt(int fd);
 
     /// Gives the socket up: completes with its file descriptor (non-blocking), and the stream is closed.

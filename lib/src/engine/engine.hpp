@@ -125,8 +125,8 @@ public:
     engine& operator=(engine const&) = delete;
     [[nodiscard]] virtual engine_kind kind() const noexcept = 0;
 
-    /// Puts `fd` (non-blocking) on this engine. Throws where the system refuses; `fd` is closed then.
-    [[nodiscard]] virtual std::unique_ptr<descriptor> open(int fd) = 0;
+    /// Puts `fd` (non-blocking) on this engine. An error, of the system or of memory, leaves it with the caller.
+    [[nodiscard]] virtual result<std::unique_ptr<descriptor>> open(int fd) noexcept = 0;
 
     /// Submits what was started and completes what is finished; waits for something to happen for at most
     /// `limit` (negative: without limit, 0: not at all) or until wake(). May return early.

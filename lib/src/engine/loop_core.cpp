@@ -17,6 +17,7 @@ namespace detail {
 namespace {
 constexpr std::size_t batch_threshold = 16; // turn ends; fewer sends are done at once, more are submitted together
 constexpr std::size_t ready_budget = 4096;  // coroutines resumed before I/O is looked at again
+constexpr auto last_moment = std::chrono::seconds(1); // for what is closing, after the drain's end
 constexpr std::uint32_t frame_header_room = 64; // so that a frame of a buffer's size lies in one buffer with its header
 
 thread_local loop_core* current_loop = nullptr;
@@ -103,24 +104,41 @@ std::exception_ptr loop_core::run(task<> root)
         turn(true);
     auto failure = promise.exception;
     handle.destroy();
+    return failure;
+}
 
+void loop_core::drain()
+{
     draining_ = true;
     stop_.request(); // what is left is closing
-    struct : timer_node
+    struct drain_limit : timer_node
     {
-        loop_core* core;
-    } limit;
-    limit.core = this;
-    limit.fire = [](timer_node& node) noexcept {
-        auto& core = *static_cast<decltype(limit)&>(node).core;
-        core.giving_up_ = true;
-        core.give_up_.request();
-    };
-    arm(limit, clock::now() + options_.drain);
+        explicit drain_limit(loop_core& c) noexcept : core(c)
+        {
+            fire = [](timer_node& node) noexcept { static_cast<drain_limit&>(node).core.drain_expired(node); };
+        }
+        ~drain_limit() { engine::timer_wheel::disarm(*this); }
+        loop_core& core;
+    } limit(*this);
+    arm(limit, deadline_after(options_.drain));
     while (retained_ > 0)
         turn(true);
-    timers_.disarm(limit);
-    return failure;
+}
+
+// First what is closing is told to end at once, for which the kernel is given a moment.
+void loop_core::drain_expired(timer_node& limit) noexcept
+{
+    if (!give_up_.requested()) {
+        give_up_.request();
+        arm(limit, clock::now() + last_moment);
+        return;
+    }
+    constexpr char const* names[] = {"listener", "stream", "UDP socket", "WebSocket connection"};
+    std::string left;
+    for (std::size_t i = 0; i < retained_of_.size(); ++i)
+        if (std::size_t const n = retained_of_[i])
+            left += fmt::format("{}{} {}{}", left.empty() ? "" : ", ", n, names[i], n == 1 ? "" : "s");
+    fatal(fmt::format("wring: the root task has ended and left behind what must not outlive it: {}", left).c_str());
 }
 
 void loop_core::turn(bool may_wait)
@@ -130,7 +148,7 @@ void loop_core::turn(bool may_wait)
     run_turn_ends();
 
     std::chrono::nanoseconds limit{0};
-    if (may_wait && !ready_head_ && (draining_ ? retained_ > 0 : !root_done_)) {
+    if (may_wait && ready_.empty() && (draining_ ? retained_ > 0 : !root_done_)) {
         limit = std::chrono::nanoseconds{-1};
         if (std::int64_t const tick = timers_.next(); tick != engine::timer_wheel::never)
             limit = std::max(std::chrono::nanoseconds{0}, start_ + std::chrono::milliseconds(tick) - clock::now());
@@ -146,6 +164,8 @@ void loop_core::turn(bool may_wait)
     timers_.advance(std::chrono::duration_cast<std::chrono::milliseconds>(now_ - start_).count());
     if (signal_hub::pending(signals_seen_))
         signal_hub::deliver(*this, signals_seen_);
+    if (stop_asked_.load(std::memory_order_relaxed) && !stop_.requested())
+        stop_.request();
 }
 
 void loop_core::run_posted() noexcept
@@ -166,13 +186,11 @@ void loop_core::run_posted() noexcept
 
 void loop_core::run_ready()
 {
-    for (std::size_t i = 0; ready_head_ && i < ready_budget; ++i) {
-        ready_node* node = ready_head_;
-        ready_head_ = node->next_ready;
-        if (!ready_head_)
-            ready_tail_ = nullptr;
-        node->run(*node);
+    for (std::size_t i = 0; !ready_.empty() && i < ready_budget; ++i) {
+        ready_node& node = ready_.pop();
+        node.run(node);
     }
+    ready_.append(next_turn_);
 }
 
 void loop_core::run_turn_ends() noexcept
@@ -208,6 +226,12 @@ void loop_core::post(std::unique_ptr<posted_call> call) noexcept
     if (parked_.load(std::memory_order_seq_cst) && parked_.exchange(false))
         engine_->wake();
     posting_.fetch_sub(1, std::memory_order_release);
+}
+
+void loop_core::ask_stop() noexcept
+{
+    stop_asked_.store(true, std::memory_order_relaxed);
+    engine_->wake(); // the write and the read of its eventfd order the two
 }
 
 void loop_mailbox::post(std::unique_ptr<posted_call> call) noexcept

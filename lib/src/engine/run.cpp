@@ -17,7 +17,7 @@ void shared_run::request_stop() noexcept
     std::lock_guard lock(mutex);
     stopping = true;
     for (loop_core* core : loops)
-        core->handle().post([core] { core->request_stop(); });
+        core->ask_stop();
 }
 
 namespace {
@@ -70,7 +70,12 @@ void report(shared_run& shared, std::exception_ptr const& failure) noexcept
 /// One loop, on the calling thread. False where an exception ended it.
 bool run_loop(shared_run& shared, unsigned index, task_factory make, void* argument, run_options const& options)
 {
-    std::exception_ptr failure;
+    bool good = true;
+    auto failed = [&](std::exception_ptr const& failure) {
+        good = false;
+        report(shared, failure);
+        shared.request_stop();
+    };
     try {
         std::optional<pinned> processor;
         if (options.pin)
@@ -94,15 +99,13 @@ bool run_loop(shared_run& shared, unsigned index, task_factory make, void* argum
         } guard{shared, core};
         if (stopping)
             core.request_stop();
-        failure = core.run(make(argument));
+        if (auto const failure = core.run(make(argument)))
+            failed(failure); // before the drain, which may last
+        core.drain();
     } catch (...) {
-        failure = std::current_exception();
+        failed(std::current_exception());
     }
-    if (!failure)
-        return true;
-    report(shared, failure);
-    shared.request_stop();
-    return false;
+    return good;
 }
 
 } // namespace

@@ -38,7 +38,8 @@ class asio_engine;
 class asio_descriptor final : public descriptor
 {
 public:
-    asio_descriptor(asio_engine& e, int fd);
+    explicit asio_descriptor(asio_engine& e);
+    std::error_code assign(int fd);
     ~asio_descriptor() override { release_waiter(); }
 
     int release() noexcept override
@@ -189,13 +190,15 @@ public:
 
     engine_kind kind() const noexcept override { return engine_kind::asio; }
 
-    std::unique_ptr<descriptor> open(int fd) override
+    result<std::unique_ptr<descriptor>> open(int fd) noexcept override
     {
         try {
-            return std::make_unique<asio_descriptor>(*this, fd);
-        } catch (...) {
-            ::close(fd);
-            throw;
+            auto opened = std::make_unique<asio_descriptor>(*this);
+            if (auto const error = opened->assign(fd))
+                return error;
+            return std::unique_ptr<descriptor>(std::move(opened));
+        } catch (std::bad_alloc const&) {
+            return std::make_error_code(std::errc::not_enough_memory);
         }
     }
 
@@ -233,14 +236,16 @@ private:
     asio::posix::stream_descriptor waker_;
 };
 
-asio_descriptor::asio_descriptor(asio_engine& e, int fd) : descriptor(fd), engine_(e), waiter_(e.context())
+asio_descriptor::asio_descriptor(asio_engine& e) : descriptor(-1), engine_(e), waiter_(e.context()) {}
+
+std::error_code asio_descriptor::assign(int fd)
 {
-    try {
-        waiter_.assign(fd);
-    } catch (...) {
-        fd_ = -1; // open() closes it
-        throw;
-    }
+    asio::error_code refused;
+    waiter_.assign(fd, refused);
+    if (refused)
+        return {refused.value(), std::system_category()};
+    fd_ = fd;
+    return {};
 }
 
 void asio_descriptor::receive_some(operation& op) noexcept

@@ -89,14 +89,12 @@ public:
 
     engine_kind kind() const noexcept override { return engine_kind::uring; }
 
-    std::unique_ptr<descriptor> open(int fd) override
+    result<std::unique_ptr<descriptor>> open(int fd) noexcept override
     {
-        try {
-            return std::make_unique<uring_descriptor>(*this, fd);
-        } catch (...) {
-            ::close(fd);
-            throw;
-        }
+        std::unique_ptr<descriptor> opened(new (std::nothrow) uring_descriptor(*this, fd));
+        if (!opened)
+            return std::make_error_code(std::errc::not_enough_memory);
+        return opened;
     }
 
     void wait(std::chrono::nanoseconds limit) override
