@@ -194,6 +194,17 @@ TEST_CASE("wake is heard though its completion had to queue", "[uring][tiny][wak
     CHECK(std::all_of(ops.begin(), ops.end(), [](auto& op) { return op->ended(); }));
 }
 
+TEST_CASE("an engine that was woken just before goes at once", "[uring][wake]")
+{
+    auto const start = clock::now();
+    for (int i = 0; i < 20; ++i) {
+        rig r(engine_kind::uring);
+        r.spin(2);
+        r.io->wake();
+    }
+    CHECK(clock::now() - start < 10s); // a poll that is not found would be waited for, a second each
+}
+
 TEST_CASE("an engine goes with receives of a leaked owner in flight", "[uring]")
 {
     // Against the rules above the seam; the kernel must not write into freed memory nevertheless.

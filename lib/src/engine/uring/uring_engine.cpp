@@ -361,12 +361,12 @@ private:
     /// Nothing of ours may be in flight any more but the wake poll.
     void drain() noexcept
     {
-        io_uring_sqe* sqe = waking_ ? entry() : nullptr;
-        if (sqe) {
-            io_uring_prep_poll_remove(sqe, wake_tag);
-            io_uring_sqe_set_data64(sqe, cancel_tag);
-        }
         for (int i = 0; waking_ && i < 100; ++i) {
+            // Each time anew: the poll is not found while a wake that it has just seen is on its way.
+            if (io_uring_sqe* sqe = entry()) {
+                io_uring_prep_poll_remove(sqe, wake_tag);
+                io_uring_sqe_set_data64(sqe, cancel_tag);
+            }
             __kernel_timespec ts{0, 10'000'000};
             io_uring_cqe* first = nullptr;
             io_uring_submit_and_wait_timeout(ring_.get(), &first, 1, &ts, nullptr);
