@@ -10,5 +10,25 @@ namespace wring::test {
 extern std::atomic<std::size_t> mallocs;
 extern std::atomic<std::size_t> news;
 extern std::atomic<bool> malloc_fails; ///< while set, every such malloc fails
+extern std::atomic<long> mallocs_left; ///< so many succeed, then they fail; negative: no limit
+extern std::atomic<bool> new_fails;    ///< while set, every such operator new throws
+
+/// Holds all that the free lists of frames have on this thread, so that a frame needs a malloc.
+class no_free_frames
+{
+public:
+    no_free_frames();
+    no_free_frames(no_free_frames const&) = delete;
+    no_free_frames& operator=(no_free_frames const&) = delete;
+    ~no_free_frames();
+
+private:
+    struct frame
+    {
+        frame* next;
+        std::size_t size;
+    };
+    frame* taken_ = nullptr;
+};
 
 } // namespace wring::test

@@ -2,7 +2,11 @@
 // What the Asio engine does by itself: readiness, its own accept and receive loops, handlers without allocations.
 #include "engine/rig.hpp"
 
+#include "child.hpp"
 #include "core/allocations.hpp"
+
+#include <atomic>
+#include <thread>
 
 using namespace wring;
 using namespace wring::test;
@@ -60,6 +64,45 @@ TEST_CASE("a receive that gets no memory ends with ENOMEM", "[asio][receive]")
     CHECK(r.until([&] { return op.data == "abc"; }));
     io->cancel(op);
     CHECK(r.until([&] { return op.ended(); }));
+}
+
+TEST_CASE("waits for which there is no memory begin later, and can be canceled before", "[asio]")
+{
+    auto const end = in_child([] {
+        ::alarm(10);
+        rig r(engine_kind::asio);
+        pair p, q;
+        auto first = r.open(p.ours);
+        auto second = r.open(q.ours);
+        recorder waits, canceled, connects;
+        std::atomic<bool> give{false};
+        std::thread giver([&give] {
+            give.wait(false);
+            std::this_thread::sleep_for(20ms); // the engine most likely waits then
+            malloc_fails = false;
+        });
+        r.spin(1);
+        no_free_frames const frames;
+        malloc_fails = true;
+        first->receive(waits);
+        second->receive(canceled);
+        r.spin(3);
+        second->cancel(canceled);
+        second->connect(connects, nullptr, 0); // ends at once, with an error
+        r.spin(3);
+        if (!waits.in_flight() || !canceled.ended() || canceled.results != std::vector<int>{-ECANCELED}) return 1;
+        if (!connects.ended() || connects.results.back() >= 0) return 2;
+        p.write("x");
+        give = true;
+        give.notify_one();
+        while (waits.data != "x")
+            r.io->wait(-1ns); // hangs where nobody looks again
+        giver.join();
+        first->cancel(waits);
+        return r.until([&] { return waits.ended(); }) ? 7 : 3;
+    });
+    INFO(end.output);
+    CHECK(end.exited_with(7));
 }
 
 TEST_CASE("an engine goes with waits of a leaked owner in flight", "[asio]")

@@ -15,9 +15,15 @@ using namespace wring::test;
 
 namespace {
 
-engine_kind each_engine()
+engine_variant each_engine()
 {
-    return GENERATE(engine_kind::uring, engine_kind::asio);
+    constexpr auto uring = engine_kind::uring;
+    return GENERATE(engine_variant(uring), engine_variant(uring, 1), engine_variant(uring, 2),
+                    engine_variant(engine_kind::asio));
+}
+std::string to_string(engine_variant const& v)
+{
+    return std::string(to_string(v.kind)) + (v.rung ? ", rung " + std::to_string(v.rung) : "");
 }
 
 /// Sends all of a text, however an engine sends.

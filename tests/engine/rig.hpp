@@ -22,11 +22,19 @@ using namespace std::chrono_literals;
 
 inline constexpr auto patience = 60s; ///< nothing here takes long; this ends what hangs
 
+/// An engine, and of io_uring's the rung of the ladder of set-up flags that its ring stands on.
+struct engine_variant
+{
+    engine_variant(engine_kind k, unsigned r = 0) : kind(k), rung(r) {}
+    operator engine_kind() const { return kind; }
+    engine_kind kind;
+    unsigned rung;
+};
+
 struct rig
 {
-    explicit rig(engine_kind kind, engine::settings const& s = {16, 64, 256}, std::uint32_t block_size = 4096)
-        : blocks(block_size),
-          io(kind == engine_kind::uring ? engine::make_uring_engine(blocks, s) : engine::make_asio_engine(blocks))
+    explicit rig(engine_variant on, engine::settings s = {16, 64, 256}, std::uint32_t block_size = 4096)
+        : blocks(block_size), io(make(on, s))
     {}
 
     std::unique_ptr<engine::descriptor> open(int fd) { return std::move(io->open(fd)).value(); }
@@ -47,6 +55,12 @@ struct rig
     {
         for (int i = 0; i < n; ++i)
             io->wait(0ns);
+    }
+
+    std::unique_ptr<engine::engine> make(engine_variant on, engine::settings& s)
+    {
+        s.first_rung = on.rung;
+        return on.kind == engine_kind::uring ? engine::make_uring_engine(blocks, s) : engine::make_asio_engine(blocks);
     }
 
     engine::block_pool blocks;

@@ -4,6 +4,7 @@
 
 #include "child.hpp"
 #include "core/allocations.hpp"
+#include "engine/uring/ring.hpp"
 
 #include <sys/resource.h>
 
@@ -13,7 +14,41 @@ using namespace wring::test;
 namespace {
 constexpr engine::settings tiny{2, 4, 8}; // two buffers, SQ 4, CQ 8
 constexpr std::uint32_t tiny_block = 64;
+bool submit_fails = false;
+
+/// For what would hang: the child is killed soon.
+template <class F>
+child_end in_hasty_child(F body)
+{
+    return in_child([&] {
+        ::alarm(10);
+        return body();
+    });
+}
 } // namespace
+
+// By the linker's --wrap.
+extern "C" {
+int __real_io_uring_submit(io_uring* ring);
+int __wrap_io_uring_submit(io_uring* ring);
+
+int __wrap_io_uring_submit(io_uring* ring)
+{
+    return submit_fails ? -EBUSY : __real_io_uring_submit(ring);
+}
+}
+
+TEST_CASE("a ring stands on the rung that it was told, or one below", "[uring][ladder]")
+{
+    constexpr unsigned characteristic[] = {IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_COOP_TASKRUN};
+    for (unsigned rung = 0; rung < engine::ring::rungs; ++rung) {
+        engine::ring r(4, 8, rung);
+        CHECK((r.get()->flags & characteristic[rung]));
+        CHECK(bool(r.get()->flags & IORING_SETUP_DEFER_TASKRUN) == (rung == 0));
+        CHECK(bool(r.get()->flags & IORING_SETUP_SINGLE_ISSUER) == (rung <= 1));
+    }
+    CHECK_THROWS_AS(engine::ring(4, 8, engine::ring::rungs), std::system_error);
+}
 
 TEST_CASE("cancel goes on until the send itself has ended, though the kernel does not find it", "[uring][cancel]")
 {
@@ -79,6 +114,25 @@ TEST_CASE("a hundred gathered sends in one turn keep their buffers", "[uring][se
         CHECK(pairs[i]->read() == texts[i] + texts[99 - i]);
 }
 
+TEST_CASE("a gathered send without memory for its buffers sends the first", "[uring][send]")
+{
+    rig r(engine_kind::uring);
+    pair p;
+    auto io = r.open(p.ours);
+    std::string const head(10, 'h'), body(20, 'b');
+    iovec const parts[] = {bytes_of(head), bytes_of(body)};
+    recorder op;
+    new_fails = true;
+    io->send(op, parts);
+    new_fails = false;
+    CHECK(r.until([&] { return op.ended(); }));
+    CHECK(op.results == std::vector<int>{10});
+    io->send(op, parts);
+    CHECK(r.until([&] { return op.ended(); }));
+    CHECK(op.results == std::vector<int>{10, 30});
+    CHECK(p.read() == head + head + body);
+}
+
 TEST_CASE("many sockets share two buffers of 64 bytes", "[uring][receive][tiny]")
 {
     rig r(engine_kind::uring, tiny, tiny_block);
@@ -139,6 +193,56 @@ TEST_CASE("receives starve while there is no memory, can be canceled then, and g
     first->cancel(ops[0]);
     CHECK(r.until([&] { return ops[0].ended(); }));
     ops[0].kept.clear();
+}
+
+TEST_CASE("receives that starve for memory go on when there is some, though nothing else happens", "[uring][receive]")
+{
+    auto const end = in_hasty_child([] {
+        rig r(engine_kind::uring, tiny, tiny_block);
+        pair p;
+        auto io = r.open(p.ours);
+        recorder op;
+        op.keep = true;
+        io->receive(op);
+        r.spin(3);
+        malloc_fails = true;
+        p.write(std::string(64 * 5, 'a'));
+        r.spin(50);
+        bool const starved = op.data.size() < 64 * 5;
+        malloc_fails = false;
+        while (op.data.size() < 64 * 5)
+            r.io->wait(-1ns); // hangs where nobody looks again
+        io->cancel(op);
+        bool const ended = r.until([&] { return op.ended(); });
+        op.kept.clear();
+        return starved && ended ? 7 : 1;
+    });
+    CHECK(end.exited_with(7));
+}
+
+TEST_CASE("an engine that could not arm its wake-up does not wait", "[uring][wake]")
+{
+    auto const end = in_hasty_child([] {
+        rig r(engine_kind::uring, tiny, tiny_block);
+        pair pairs[4];
+        std::vector<std::unique_ptr<engine::descriptor>> ios;
+        std::vector<std::unique_ptr<recorder>> ops;
+        for (auto& p : pairs) { // all entries are taken
+            ios.push_back(r.open(p.ours));
+            ops.push_back(std::make_unique<recorder>());
+            ios.back()->poll(*ops.back(), POLLIN);
+        }
+        submit_fails = true;
+        r.io->wait(-1ns); // for ever, where the wake-up counts as armed
+        submit_fails = false;
+        r.io->wait(0ns);
+        r.io->wake();
+        r.io->wait(-1ns);
+        for (std::size_t i = 0; i < ios.size(); ++i)
+            ios[i]->cancel(*ops[i]);
+        return r.until([&] { return std::all_of(ops.begin(), ops.end(), [](auto& op) { return op->ended(); }); }) ? 7 : 1;
+    });
+    CHECK(end.exited_with(7));
 }
 
 TEST_CASE("completions that overflow their queue are not lost", "[uring][tiny]")

@@ -206,18 +206,40 @@ task<value_or_monostate<await_result<A&&>>> as_task(A op)
     }
 }
 
+/// Owns a coroutine that runs in a group, and starts it. Moves only before that.
+template <class T>
+struct member : ready_node
+{
+    explicit member(task<T> t) noexcept : handle(t.release())
+    {
+        run = [](ready_node& node) {
+            auto const child = static_cast<member&>(node).handle;
+            child.promise().env.loop->resume(child);
+        };
+    }
+    member(member&& other) noexcept : ready_node(other), handle(std::exchange(other.handle, nullptr)) {}
+    member& operator=(member&&) = delete;
+    ~member()
+    {
+        if (handle)
+            handle.destroy();
+    }
+    std::coroutine_handle<promise<T>> handle;
+};
+
 /// Runs coroutines side by side inside one co_await: what when_all and when_any share.
 class group final : completion_observer
 {
 public:
     explicit group(stop_state& stop, bool first_ends_all) noexcept : stop_(stop), first_ends_all_(first_ends_all) {}
 
-    void start(promise_base& child, std::coroutine_handle<> handle, context const& env) noexcept
+    template <class T>
+    void start(member<T>& child, context const& env) noexcept
     {
-        child.env = env;
-        child.observer = this;
+        child.handle.promise().env = env;
+        child.handle.promise().observer = this;
         ++running_;
-        start_soon(*env.loop, handle);
+        env.loop->make_ready(child);
     }
 
     struct [[nodiscard]] wait_operation : suspension
@@ -260,21 +282,6 @@ private:
     wait_operation* waiting_ = nullptr;
 };
 
-/// Owns a coroutine that runs in a group.
-template <class T>
-struct member
-{
-    explicit member(task<T> t) noexcept : handle(t.release()) {}
-    member(member&& other) noexcept : handle(std::exchange(other.handle, nullptr)) {}
-    member& operator=(member&&) = delete;
-    ~member()
-    {
-        if (handle)
-            handle.destroy();
-    }
-    std::coroutine_handle<promise<T>> handle;
-};
-
 template <std::size_t... I, class... T>
 task<std::tuple<T...>> when_all_tasks(std::index_sequence<I...>, task<T>... tasks)
 {
@@ -282,7 +289,7 @@ task<std::tuple<T...>> when_all_tasks(std::index_sequence<I...>, task<T>... task
     own_stop own(env);
     std::tuple<member<T>...> members{member<T>(std::move(tasks))...};
     group children(own.stop, false);
-    (children.start(std::get<I>(members).handle.promise(), std::get<I>(members).handle, env), ...);
+    (children.start(std::get<I>(members), env), ...);
     co_await children.wait();
     if (children.failure())
         std::rethrow_exception(children.failure());
@@ -296,7 +303,7 @@ task<std::variant<T...>> when_any_tasks(std::index_sequence<I...>, task<T>... ta
     own_stop own(env);
     std::tuple<member<T>...> members{member<T>(std::move(tasks))...};
     group children(own.stop, true);
-    (children.start(std::get<I>(members).handle.promise(), std::get<I>(members).handle, env), ...);
+    (children.start(std::get<I>(members), env), ...);
     co_await children.wait();
     std::optional<std::variant<T...>> winner;
     auto pick = [&](auto index, auto& m) {

@@ -35,20 +35,24 @@ std::unique_ptr<engine::engine> make_engine(run_options const& options, engine::
     }
     if (kind == engine_kind::asio)
         return engine::make_asio_engine(blocks);
-    engine::refusal const& refused = engine::probe_uring();
-    if (refused.code != 0) {
-        if (kind == engine_kind::uring)
-            throw std::system_error(refused.code, std::system_category(),
-                                    "io_uring is not available (" + refused.cause + ")");
-        static std::once_flag once;
-        std::call_once(once, [&] {
-            log_line(fmt::format("wring: io_uring is not available: {} ({}); using Asio on epoll",
-                                 std::system_category().message(refused.code), refused.cause));
-        });
-        return engine::make_asio_engine(blocks);
+    engine::refusal refused = engine::probe_uring();
+    if (refused.code == 0) {
+        try {
+            return engine::make_uring_engine(blocks, {std::bit_ceil(options.receive_buffers), options.submission_entries,
+                                                      options.completion_entries});
+        } catch (std::system_error const& e) { // the probe had a ring, but there is none for this loop
+            refused = engine::explain(e);
+        }
     }
-    return engine::make_uring_engine(
-        blocks, {std::bit_ceil(options.receive_buffers), options.submission_entries, options.completion_entries});
+    if (kind == engine_kind::uring)
+        throw std::system_error(refused.code, std::system_category(),
+                                "io_uring is not available (" + refused.cause + ")");
+    static std::once_flag once;
+    std::call_once(once, [&] {
+        log_line(fmt::format("wring: io_uring is not available: {} ({}); using Asio on epoll",
+                             std::system_category().message(refused.code), refused.cause));
+    });
+    return engine::make_asio_engine(blocks);
 }
 } // namespace
 

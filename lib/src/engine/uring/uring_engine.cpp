@@ -2,6 +2,7 @@
 // The engine on io_uring: one ring per loop, multishot accept and receive, a provided-buffer ring, one submit-and-wait
 // per turn.
 #include "engine/engine.hpp"
+#include "engine/operation_list.hpp"
 #include "engine/uring/ring.hpp"
 
 #include <algorithm>
@@ -16,49 +17,6 @@
 namespace wring::engine {
 
 namespace {
-
-/// A FIFO of operations through their link_.
-class operation_list
-{
-public:
-    void push(operation& op) noexcept
-    {
-        if (std::exchange(op.listed_, true))
-            return;
-        op.link_ = nullptr;
-        (tail_ ? tail_->link_ : head_) = &op;
-        tail_ = &op;
-    }
-    operation* pop() noexcept
-    {
-        operation* op = head_;
-        if (!op)
-            return nullptr;
-        head_ = op->link_;
-        if (!head_)
-            tail_ = nullptr;
-        op->listed_ = false;
-        return op;
-    }
-    void remove(operation& op) noexcept
-    {
-        operation* previous = nullptr;
-        for (operation* it = head_; it; previous = it, it = it->link_) {
-            if (it != &op)
-                continue;
-            (previous ? previous->link_ : head_) = op.link_;
-            if (tail_ == &op)
-                tail_ = previous;
-            op.listed_ = false;
-            return;
-        }
-    }
-    [[nodiscard]] bool empty() const noexcept { return !head_; }
-
-private:
-    operation* head_ = nullptr;
-    operation* tail_ = nullptr;
-};
 
 class uring_engine;
 
@@ -82,7 +40,7 @@ class uring_engine final : public engine
 {
 public:
     uring_engine(block_pool& blocks, settings const& s) :
-        ring_(s.submission_entries, s.completion_entries), buffers_(ring_.get(), s.receive_buffers, blocks)
+        ring_(s.submission_entries, s.completion_entries, s.first_rung), buffers_(ring_.get(), s.receive_buffers, blocks)
     {}
 
     ~uring_engine() override { drain(); }
@@ -106,8 +64,10 @@ public:
                 break; // it is in the list again
         }
         retry_cancels();
-        if (!unsubmitted_.empty() || cancel_again_)
+        if (!unsubmitted_.empty() || cancel_again_ || !waking_)
             limit = std::chrono::nanoseconds{0};
+        if (!starved_.empty())
+            limit = at_most(memory_delay, limit);
         enter(limit);
         reap();
     }
@@ -119,9 +79,8 @@ public:
         if (!op.in_flight() || op.canceling_)
             return;
         op.canceling_ = true;
-        if (op.listed_) { // the kernel does not have it: it waits for a buffer or for a submission entry
-            starved_.remove(op);
-            unsubmitted_.remove(op);
+        if (op.listed()) { // the kernel does not have it: it waits for a buffer or for a submission entry
+            operation_list::remove(op);
             canceled_here_.push(op);
             return;
         }
@@ -135,10 +94,15 @@ public:
         msghdr header;
         std::array<iovec, 64> buffers;
     };
-    message* next_message()
+    /// Null where there is none for it.
+    message* next_message() noexcept
     {
-        if (messages_used_ == messages_.size())
-            messages_.emplace_back();
+        try {
+            if (messages_used_ == messages_.size())
+                messages_.emplace_back();
+        } catch (std::bad_alloc const&) {
+            return nullptr;
+        }
         return &messages_[messages_used_++];
     }
 
@@ -146,6 +110,7 @@ private:
     // user_data: the operation's address, or one of these.
     static constexpr std::uint64_t wake_tag = 1;
     static constexpr std::uint64_t cancel_tag = 2;
+    static constexpr std::size_t max_messages = 128; // kept from turn to turn
 
     io_uring_sqe* entry() noexcept
     {
@@ -219,13 +184,8 @@ private:
     {
         if (!std::exchange(cancel_again_, false))
             return;
-        operation_list again;
-        while (operation* op = canceling_.pop())
-            again.push(*op);
-        while (operation* op = again.pop()) {
-            canceling_.push(*op);
+        for (operation* op = canceling_.first(); op && !cancel_again_; op = canceling_.after(*op))
             submit_cancel(*op);
-        }
     }
 
     void enter(std::chrono::nanoseconds limit)
@@ -243,8 +203,11 @@ private:
         // EBUSY: completions overflowed and must be taken before more is submitted; the entries stay queued.
         if (result < 0 && result != -EINTR && result != -ETIME && result != -EBUSY && result != -EAGAIN)
             throw std::system_error(-result, std::system_category(), "io_uring_enter");
-        if (io_uring_sq_ready(ring_.get()) == 0 && unsubmitted_.empty())
+        if (io_uring_sq_ready(ring_.get()) == 0 && unsubmitted_.empty()) {
             messages_used_ = 0; // the kernel has its copy of what was submitted
+            if (messages_.size() > max_messages)
+                messages_.resize(max_messages);
+        }
     }
 
     void reap() noexcept
@@ -279,7 +242,8 @@ private:
             for (operation* op = starved_.pop(); op && submit(*op); op = starved_.pop()) {
             }
         while (operation* op = canceled_here_.pop())
-            op->kind_ == operation::kind::receive_into ? received_into(*op, -ECANCELED) : op->complete({-ECANCELED, true});
+            op->kind_ == operation::kind::receive_into ? received_into(*op, -ECANCELED)
+                                                       : op->complete({-ECANCELED, true});
     }
 
     void dispatch(std::uint64_t data, int result, unsigned flags) noexcept
@@ -297,8 +261,8 @@ private:
             return;
         }
         auto& op = *reinterpret_cast<operation*>(data);
-        if (last && op.listed_)
-            canceling_.remove(op);
+        if (last)
+            operation_list::remove(op); // from those whose cancel was asked for
         block* received = nullptr;
         if (flags & IORING_CQE_F_BUFFER)
             received = buffers_.take(static_cast<unsigned short>(flags >> IORING_CQE_BUFFER_SHIFT),
@@ -321,7 +285,7 @@ private:
     /// For an operation that was asked to stop while the kernel did not have it.
     void finish_canceled(operation& op) noexcept
     {
-        canceling_.remove(op);
+        operation_list::remove(op);
         canceled_here_.push(op);
     }
 
@@ -417,14 +381,14 @@ void uring_descriptor::receive_into(operation& op, block* into, std::size_t size
 
 void uring_descriptor::send(operation& op, std::span<iovec const> buffers) noexcept
 {
-    if (buffers.size() == 1) {
+    auto* const m = buffers.size() == 1 ? nullptr : engine_.next_message();
+    if (!m) { // without memory the first buffer has to do: the owner goes on with the others
         op.begin(operation::kind::send, *this);
         op.argument_ = buffers[0].iov_base;
         op.argument_size_ = static_cast<std::uint32_t>(std::min(buffers[0].iov_len, std::size_t{1} << 30));
         return engine_.start(op);
     }
     op.begin(operation::kind::send_message, *this);
-    auto* m = engine_.next_message();
     std::size_t const n = std::min(buffers.size(), m->buffers.size());
     std::copy_n(buffers.begin(), n, m->buffers.begin());
     m->header = {};
