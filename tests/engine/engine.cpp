@@ -15,11 +15,6 @@ using namespace wring::test;
 
 namespace {
 
-engine_kind each_engine()
-{
-    return GENERATE(engine_kind::uring, engine_kind::asio);
-}
-
 /// Sends all of a text, however an engine sends.
 struct sender : recorder
 {
