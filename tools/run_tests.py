@@ -37,6 +37,7 @@ class Variant:
     options: list
     everything: bool = False         # also the checks and the interop, which are the same for every compiler
     patience: int = 1                # times the usual timeout
+    only: list = dataclasses.field(default_factory=list)         # filters, where none are given
     targets: list = dataclasses.field(default_factory=list)      # build only these and run nothing
 
 
@@ -76,8 +77,8 @@ def sanitized(kind, compiler):
                "-Db_sanitize=" + {"address": "address,undefined", "thread": "thread"}[kind]]
     name = {"address": "ASan+UBSan", "thread": "TSan"}[kind]
     folder = {"address": "build-asan", "thread": "build-tsan"}[kind]
-    # One compiler for each sanitizer is the usual one: clang 19 and ASan disagree about promise allocators
-    # (llvm issue 124612), g++ 12 and TSan about fences.
+    # One compiler for each sanitizer is the usual one: g++ 12 and TSan disagree about fences. clang 19 and ASan do so about
+    # promises whose operator new takes an allocator (llvm issue 124612); ours takes none, and the coroutine core runs there too.
     usual = {"address": "g++", "thread": "clang++-19"}[kind]
     if compiler != usual:
         folder += "-clang" if clang else "-gcc"
@@ -98,6 +99,7 @@ def variants(args):
         Variant("g++, release (build only)", "build-release", "g++", ["-Dbuildtype=release"], targets=library),
         Variant("clang++-19, debug (build only)", "build-clang-debug", "clang++-19", ["-Dbuildtype=debug"], targets=library),
         sanitized("address", "g++"),
+        dataclasses.replace(sanitized("address", "clang++-19"), only=["core"]),
         sanitized("thread", "clang++-19"),
     ]
     for variant in result:
@@ -284,7 +286,8 @@ def run_all(tests, variant, texts):
 
 
 def run_variant(variant, filters):
-    say(f"== {variant.title}")
+    filters = filters or variant.only
+    say(f"== {variant.title}" + (f" ({', '.join(filters)} only)" if filters else ""))
     broken = Count(failed=1, failures=[f"{variant.title}: does not configure"])
     if not configure(variant):
         return broken
