@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-// Counts the calls of malloc and operator new by the library and the test (the program is linked with --wrap for both).
+// Counts what the library and the test take from the heap. Calls of malloc and its kin are counted where code of this
+// program makes them (the linker's --wrap), those of operator new wherever they are made, in libstdc++ too. Under a
+// sanitizer, which has operators of its own, the latter as the former.
 #pragma once
 
 #include <atomic>
@@ -7,6 +9,7 @@
 
 namespace wring::test {
 
+<<<<<<< HEAD
 extern std::atomic<std::size_t> mallocs;
 extern std::atomic<std::size_t> news;
 extern std::atomic<bool> malloc_fails; ///< while set, every such malloc fails
@@ -30,5 +33,10 @@ private:
     };
     frame* taken_ = nullptr;
 };
+=======
+extern std::atomic<std::size_t> mallocs; ///< and calloc, realloc, aligned_alloc, memalign, posix_memalign
+extern std::atomic<std::size_t> news;    ///< every form of operator new
+extern std::atomic<bool> malloc_fails;   ///< while set, every such malloc fails
+>>>>>>> refs/heads/tests
 
 } // namespace wring::test

@@ -15,6 +15,7 @@ using namespace wring::test;
 
 namespace {
 
+<<<<<<< HEAD
 engine_variant each_engine()
 {
     constexpr auto uring = engine_kind::uring;
@@ -26,6 +27,8 @@ std::string to_string(engine_variant const& v)
     return std::string(to_string(v.kind)) + (v.rung ? ", rung " + std::to_string(v.rung) : "");
 }
 
+=======
+>>>>>>> refs/heads/tests
 /// Sends all of a text, however an engine sends.
 struct sender : recorder
 {

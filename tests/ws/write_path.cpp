@@ -175,7 +175,7 @@ TEST_CASE("what was read is sent as it was, though the next read comes before it
     });
 }
 
-TEST_CASE("frames written in one turn leave in one send")
+TEST_CASE("frames written in one turn leave in one send", "[sizes]")
 {
     on_loop([]() -> task<> {
         auto both = co_await raw_client();
