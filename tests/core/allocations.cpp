@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "allocations.hpp"
 
-<<<<<<< HEAD
-#include <wring/task.hpp>
-
-#include <new>
-#include <utility>
-=======
 #include "catch.hpp"
+
+#include <wring/task.hpp>
 
 #include <algorithm>
 #include <cstdlib>
 #include <malloc.h>
 #include <new>
 #include <string>
->>>>>>> refs/heads/tests
+#include <utility>
 
 namespace wring::test {
 
@@ -63,16 +59,11 @@ extern "C" void* __real_malloc(std::size_t size);
 extern "C" void* __wrap_malloc(std::size_t size);
 extern "C" void* __wrap_malloc(std::size_t size)
 {
-<<<<<<< HEAD
-    ++wring::test::mallocs;
-    bool const none = wring::test::mallocs_left >= 0 && wring::test::mallocs_left-- == 0;
-    if (none)
-        wring::test::mallocs_left = 0;
-    return wring::test::malloc_fails || none ? nullptr : __real_malloc(size);
-=======
     ++mallocs;
-    return malloc_fails ? nullptr : __real_malloc(size);
->>>>>>> refs/heads/tests
+    bool const none = mallocs_left >= 0 && mallocs_left-- == 0;
+    if (none)
+        mallocs_left = 0;
+    return malloc_fails || none ? nullptr : __real_malloc(size);
 }
 
 WRING_COUNTED(void*, calloc, mallocs, (std::size_t count, std::size_t size), count, size)
@@ -88,7 +79,15 @@ WRING_COUNTED(int, posix_memalign, mallocs, (void** block, std::size_t alignment
 
 using nothrow = std::nothrow_t const&;
 using alignment = std::align_val_t;
-WRING_COUNTED(void*, _Znwm, news, (std::size_t size), size)
+extern "C" void* __real__Znwm(std::size_t size);
+extern "C" void* __wrap__Znwm(std::size_t size);
+extern "C" void* __wrap__Znwm(std::size_t size)
+{
+    ++news;
+    if (new_fails)
+        throw std::bad_alloc();
+    return __real__Znwm(size);
+}
 WRING_COUNTED(void*, _Znam, news, (std::size_t size), size)
 WRING_COUNTED(void*, _ZnwmRKSt9nothrow_t, news, (std::size_t size, nothrow n), size, n)
 WRING_COUNTED(void*, _ZnamRKSt9nothrow_t, news, (std::size_t size, nothrow n), size, n)
@@ -101,17 +100,11 @@ WRING_COUNTED(void*, _ZnamSt11align_val_tRKSt9nothrow_t, news, (std::size_t size
 
 void* operator new(std::size_t size)
 {
-<<<<<<< HEAD
-    ++wring::test::news;
-    if (wring::test::new_fails)
-        throw std::bad_alloc();
-    return __real__Znwm(size);
-=======
     ++news;
-    if (void* block = __real_malloc(std::max<std::size_t>(size, 1)))
-        return block;
-    throw std::bad_alloc();
->>>>>>> refs/heads/tests
+    void* const block = new_fails ? nullptr : __real_malloc(std::max<std::size_t>(size, 1));
+    if (!block)
+        throw std::bad_alloc();
+    return block;
 }
 
 void* operator new(std::size_t size, std::align_val_t alignment)

@@ -9,12 +9,11 @@
 
 namespace wring::test {
 
-<<<<<<< HEAD
-extern std::atomic<std::size_t> mallocs;
-extern std::atomic<std::size_t> news;
-extern std::atomic<bool> malloc_fails; ///< while set, every such malloc fails
-extern std::atomic<long> mallocs_left; ///< so many succeed, then they fail; negative: no limit
-extern std::atomic<bool> new_fails;    ///< while set, every such operator new throws
+extern std::atomic<std::size_t> mallocs; ///< and calloc, realloc, aligned_alloc, memalign, posix_memalign
+extern std::atomic<std::size_t> news;    ///< every form of operator new
+extern std::atomic<bool> malloc_fails;   ///< while set, every such malloc fails
+extern std::atomic<long> mallocs_left;   ///< so many succeed, then they fail; negative: no limit
+extern std::atomic<bool> new_fails;      ///< while set, every such operator new throws
 
 /// Holds all that the free lists of frames have on this thread, so that a frame needs a malloc.
 class no_free_frames
@@ -33,10 +32,5 @@ private:
     };
     frame* taken_ = nullptr;
 };
-=======
-extern std::atomic<std::size_t> mallocs; ///< and calloc, realloc, aligned_alloc, memalign, posix_memalign
-extern std::atomic<std::size_t> news;    ///< every form of operator new
-extern std::atomic<bool> malloc_fails;   ///< while set, every such malloc fails
->>>>>>> refs/heads/tests
 
 } // namespace wring::test
