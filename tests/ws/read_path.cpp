@@ -909,7 +909,7 @@ TEST_CASE("promised lengths are refused or waited for, never allocated")
     }());
 }
 
-TEST_CASE("a message for which there is no memory is answered with 1011, and ends only its connection")
+TEST_CASE("a message for which there is no memory is answered with 1011, and ends only its connection", "[sizes]")
 {
     on_loop([]() -> task<> {
         auto both = co_await raw_client();
