@@ -178,12 +178,11 @@ auto with_stop_token(std::stop_token token, A op) -> task<detail::await_result<A
         std::shared_ptr<detail::stop_state*> const& slot;
     } guard{slot};
     loop& here = this_loop();
-    auto forward = [slot, &here] {
-        here.post([slot] {
-            if (*slot)
-                (*slot)->request();
-        });
-    };
+    auto request = detail::make_posted([slot] { // now, as a request for which there is no memory would be lost
+        if (*slot)
+            (*slot)->request();
+    });
+    auto forward = [&request, &here] { detail::post_call(here, std::move(request)); };
     std::stop_callback<decltype(forward)> bridge(std::move(token), std::move(forward));
     co_return co_await std::move(op);
 }

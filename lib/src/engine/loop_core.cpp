@@ -238,11 +238,13 @@ void loop_core::ask_stop() noexcept
     engine_->wake(); // the write and the read of its eventfd order the two
 }
 
-void loop_mailbox::post(std::unique_ptr<posted_call> call) noexcept
+bool loop_mailbox::post(std::unique_ptr<posted_call> call) noexcept
 {
     std::lock_guard lock(mutex_);
-    if (core_)
-        core_->post(std::move(call));
+    if (!core_)
+        return false;
+    core_->post(std::move(call));
+    return true;
 }
 
 void loop_mailbox::close() noexcept
@@ -292,9 +294,19 @@ loop& this_loop() noexcept
     return detail::loop_core::require().handle();
 }
 
-void loop::post_call(std::unique_ptr<detail::posted_call> call)
+void detail::post_call(loop& to, std::unique_ptr<posted_call> call) noexcept
 {
-    core_.post(std::move(call));
+    to.core_.post(std::move(call));
+}
+
+bool loop_handle::post_call(std::unique_ptr<detail::posted_call> call) const noexcept
+{
+    return mailbox_->post(std::move(call));
+}
+
+loop_handle loop::handle() const noexcept
+{
+    return loop_handle(core_.mailbox());
 }
 
 engine_kind loop::engine() const noexcept

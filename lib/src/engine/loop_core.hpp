@@ -35,7 +35,8 @@ class loop_mailbox
 {
 public:
     explicit loop_mailbox(loop_core& core) noexcept : core_(&core) {}
-    void post(std::unique_ptr<posted_call> call) noexcept;
+    /// False where the loop has ended.
+    bool post(std::unique_ptr<posted_call> call) noexcept;
     void close() noexcept;
 
 private:
