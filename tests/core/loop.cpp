@@ -615,10 +615,10 @@ TEST_CASE("options out of range are refused with a line that says what may be", 
         CHECK(end.exited_with(1));
         CHECK(end.says(c.says));
     }
-    for (run_options const& least : {run_options{.receive_buffer_size = 64, .receive_buffers = 1, .submission_entries = 1,
-                                                 .completion_entries = 1, .drain = 0ms},
-                                     run_options{.receive_buffers = 3}})
-        run_well([]() -> task<> { (void)co_await sleep_for(1ms); }(), least);
+    run_options const least{.receive_buffer_size = 64, .receive_buffers = 1, .submission_entries = 1,
+                            .completion_entries = 1, .drain = 0ms};
+    for (run_options const& options : {least, run_options{.receive_buffers = 3}})
+        run_well([]() -> task<> { (void)co_await sleep_for(1ms); }(), options);
 }
 
 TEST_CASE("run() inside a running loop aborts and says so", "[run]")

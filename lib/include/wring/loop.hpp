@@ -28,17 +28,16 @@ enum class engine_kind : std::uint8_t {
 /// run() refuses values outside of what is said here, with a line on standard error and exit status 1.
 struct run_options
 {
-    unsigned threads = 1;                          ///< loops, each on a thread of its own, up to 1024; 0: one per processor
-    engine_kind engine = engine_kind::automatic;   ///< WRING_ENGINE decides where it is automatic
+    unsigned threads = 1;                          ///< loops, each on a thread of its own, at most 1024; 0: as processors
+    engine_kind engine = engine_kind::automatic;   ///< where automatic, WRING_ENGINE overrides it
     bool pin = false;                              ///< binds loop i to the i-th processor this process may use
     bool handle_signals = true;                    ///< SIGINT and SIGTERM request stop; a second one ends at once
     std::uint32_t receive_buffer_size = 16 * 1024; ///< bytes per buffer lent to the kernel: 64 to 16 MiB
-    std::uint32_t receive_buffers = 64;            ///< buffers lent to the kernel per loop at most: 1 to 32768, rounded up
-                                                   ///< to a power of 2; 16 at first, more where they do not suffice
+    std::uint32_t receive_buffers = 64;            ///< buffers lent to the kernel per loop at most: 1 to 32768, rounded
+                                                   ///< up to a power of 2; 16 at first, more where they do not suffice
     std::uint32_t submission_entries = 512;        ///< io_uring: submission queue, 1 to 32768
     std::uint32_t completion_entries = 4096;       ///< io_uring: completion queue, submission_entries to 65536
-    std::chrono::milliseconds drain{10'000};       ///< after the root has ended: longest wait for closing connections, up
-                                                   ///< to a year
+    std::chrono::milliseconds drain{10'000};       ///< after the root has ended: longest wait for closing connections
 };
 
 static_assert(std::is_trivially_destructible_v<run_options>, "g++ 12 destroys such temporaries twice");
@@ -96,9 +95,10 @@ private:
 class loop
 {
 public:
-    /// Runs `fn` on the loop's thread, in a later turn; calls from one thread run in their order. May come from any thread,
-    /// as only this and loop_handle::post may; the loop must be running: where it may have ended use handle().
-    /// What was posted and not yet run when the loop ends is destroyed unrun. An exception that leaves `fn` ends the process.
+    /// Runs `fn` on the loop's thread, in a later turn; calls from one thread run in their order. May come from any
+    /// thread, as only this and loop_handle::post may; the loop must be running: where it may have ended use handle().
+    /// What was posted and not yet run when the loop ends is destroyed unrun. An exception that leaves `fn` ends the
+    /// process.
     ///
     /// Never waits, so what is posted is not bounded: whoever may post faster than the loop runs has to count.
     template <class F>
@@ -197,9 +197,9 @@ private:
     next_operation* waiting_ = nullptr;
 };
 
-/// The number of threads that offload() and name resolution run on, 4 where nothing is said; takes effect if called before
-/// their first use, which starts the threads. They are not there in a process forked after that, where neither must be
-/// used: fork first.
+/// The number of threads that offload() and name resolution run on, 4 where nothing is said; takes effect if called
+/// before their first use, which starts the threads. They are not there in a process forked after that, where neither
+/// must be used: fork first.
 void set_offload_threads(unsigned count) noexcept;
 
 namespace detail {

@@ -79,8 +79,8 @@ private:
 
 } // namespace detail
 
-/// A flag that coroutines wait for. Stays set until reset. Must outlive those who wait: to destroy it under one aborts with
-/// a message.
+/// A flag that coroutines wait for. Stays set until reset. Must outlive those who wait: to destroy it under one aborts
+/// with a message.
 class event
 {
 public:
@@ -113,8 +113,8 @@ public:
         event& event_;
     };
 
-    /// Completes when the event is set, at once where it is. Any number of coroutines may wait; set() wakes all, even where
-    /// a reset() follows before they run. A cancel completes it with errc::canceled.
+    /// Completes when the event is set, at once where it is. Any number of coroutines may wait; set() wakes all, even
+    /// where a reset() follows before they run. A cancel completes it with errc::canceled.
     wait_operation wait() noexcept { return wait_operation(*this); }
 
 private:
@@ -122,8 +122,9 @@ private:
     bool set_ = false;
 };
 
-/// A bounded FIFO between coroutines of one loop. Any number may send and receive; each value reaches one receiver. Must
-/// outlive those who wait: to destroy it under one aborts with a message. T moves, and must not throw when it does.
+/// A bounded FIFO between coroutines of one loop. Any number may send and receive; each value reaches one receiver.
+/// Must outlive those who wait: to destroy it under one aborts with a message. T moves, and must not throw when it
+/// does.
 template <class T>
 class channel
 {
@@ -188,13 +189,13 @@ public:
         std::optional<T> value_;
     };
 
-    /// Completes when there was room and the value is in the channel, or with its receiver; senders that wait have their
-    /// turn in the order they came. errc::queue_closed, and the value is dropped, after close().
-    /// A cancel completes it with errc::canceled, and the value is dropped.
+    /// Completes when there was room and the value is in the channel, or with its receiver; senders that wait have
+    /// their turn in the order they came. errc::queue_closed, and the value is dropped, after close(). A cancel
+    /// completes it with errc::canceled, and the value is dropped.
     send_operation send(T value) { return send_operation(*this, std::move(value)); }
 
-    /// Completes with the oldest value, or errc::queue_closed where the channel is closed and empty. Receivers have their
-    /// turn in the order they came. A cancel completes it with errc::canceled and loses no value.
+    /// Completes with the oldest value, or errc::queue_closed where the channel is closed and empty. Receivers have
+    /// their turn in the order they came. A cancel completes it with errc::canceled and loses no value.
     receive_operation receive() noexcept { return receive_operation(*this); }
 
     /// Puts `value` in and returns true, or leaves it as it is where the channel is full or closed.

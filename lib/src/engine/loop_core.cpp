@@ -38,8 +38,8 @@ std::unique_ptr<engine::engine> make_engine(run_options const& options, engine::
     engine::refusal refused = engine::probe_uring();
     if (refused.code == 0) {
         try {
-            return engine::make_uring_engine(blocks, {std::bit_ceil(options.receive_buffers), options.submission_entries,
-                                                      options.completion_entries});
+            return engine::make_uring_engine(blocks, {std::bit_ceil(options.receive_buffers),
+                                                      options.submission_entries, options.completion_entries});
         } catch (std::system_error const& e) { // the probe had a ring, but there is none for this loop
             refused = engine::explain(e);
         }
@@ -76,9 +76,9 @@ loop_core& loop_core::require() noexcept
 }
 
 loop_core::loop_core(run_options const& options, unsigned index, shared_run* run) :
-    options_(options), index_(index), run_(run), handle_(*this), blocks_(options.receive_buffer_size + frame_header_room),
-    engine_(make_engine(options, blocks_)), start_(clock::now()), now_(start_), timers_(0),
-    mailbox_(std::make_shared<loop_mailbox>(*this))
+    options_(options), index_(index), run_(run), handle_(*this),
+    blocks_(options.receive_buffer_size + frame_header_room), engine_(make_engine(options, blocks_)),
+    start_(clock::now()), now_(start_), timers_(0), mailbox_(std::make_shared<loop_mailbox>(*this))
 {
     current_loop = this;
     signal_hub::attach(*engine_);
