@@ -45,7 +45,8 @@ struct listening_port
     sockaddr_in at{};
 };
 
-/// In a process of its own, once a byte comes out of `go`: connects `n` times, sends a byte on each, and expects it back. Gives how many failed.
+/// In a process of its own, once a byte comes out of `go`: connects `n` times, sends a byte on each, and expects it
+/// back. Gives 0 where all came.
 int all_echoed(sockaddr_in const& at, int n, int go)
 {
     char begin = 0;

@@ -384,7 +384,8 @@ task<> resets_in_the_backlog()
     CHECK(text == "x");
 }
 
-/// What the system says of one connection, or of its network for a while; by Asio's engine, whose accepts a test can refuse.
+/// What the system says of one connection, or of its network for a while; by Asio's engine, whose accepts a test can
+/// refuse.
 task<> errors_that_pass()
 {
     auto server = listener::bind("127.0.0.1:0").value();

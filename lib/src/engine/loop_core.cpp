@@ -38,8 +38,8 @@ std::unique_ptr<engine::engine> make_engine(run_options const& options, engine::
     engine::refusal refused = engine::probe_uring();
     if (refused.code == 0) {
         try {
-            return engine::make_uring_engine(blocks, {std::bit_ceil(options.receive_buffers), options.submission_entries,
-                                                      options.completion_entries});
+            return engine::make_uring_engine(blocks, {std::bit_ceil(options.receive_buffers),
+                                                      options.submission_entries, options.completion_entries});
         } catch (std::system_error const& e) { // the probe had a ring, but there is none for this loop
             refused = engine::explain(e);
         }
@@ -76,9 +76,9 @@ loop_core& loop_core::require() noexcept
 }
 
 loop_core::loop_core(run_options const& options, unsigned index, shared_run* run) :
-    options_(options), index_(index), run_(run), handle_(*this), blocks_(options.receive_buffer_size + frame_header_room),
-    engine_(make_engine(options, blocks_)), start_(clock::now()), now_(start_), timers_(0),
-    mailbox_(std::make_shared<loop_mailbox>(*this))
+    options_(options), index_(index), run_(run), handle_(*this),
+    blocks_(options.receive_buffer_size + frame_header_room), engine_(make_engine(options, blocks_)),
+    start_(clock::now()), now_(start_), timers_(0), mailbox_(std::make_shared<loop_mailbox>(*this))
 {
     current_loop = this;
     signal_hub::attach(*engine_);
@@ -238,11 +238,13 @@ void loop_core::ask_stop() noexcept
     engine_->wake(); // the write and the read of its eventfd order the two
 }
 
-void loop_mailbox::post(std::unique_ptr<posted_call> call) noexcept
+bool loop_mailbox::post(std::unique_ptr<posted_call> call) noexcept
 {
     std::lock_guard lock(mutex_);
-    if (core_)
-        core_->post(std::move(call));
+    if (!core_)
+        return false;
+    core_->post(std::move(call));
+    return true;
 }
 
 void loop_mailbox::close() noexcept
@@ -292,9 +294,19 @@ loop& this_loop() noexcept
     return detail::loop_core::require().handle();
 }
 
-void loop::post_call(std::unique_ptr<detail::posted_call> call)
+void detail::post_call(loop& to, std::unique_ptr<posted_call> call) noexcept
 {
-    core_.post(std::move(call));
+    to.core_.post(std::move(call));
+}
+
+bool loop_handle::post_call(std::unique_ptr<detail::posted_call> call) const noexcept
+{
+    return mailbox_->post(std::move(call));
+}
+
+loop_handle loop::handle() const noexcept
+{
+    return loop_handle(core_.mailbox());
 }
 
 engine_kind loop::engine() const noexcept

@@ -35,7 +35,8 @@ class loop_mailbox
 {
 public:
     explicit loop_mailbox(loop_core& core) noexcept : core_(&core) {}
-    void post(std::unique_ptr<posted_call> call) noexcept;
+    /// False where the loop has ended.
+    bool post(std::unique_ptr<posted_call> call) noexcept;
     void close() noexcept;
 
 private:
@@ -51,8 +52,8 @@ public:
 
     /// Runs `root` to its end. Gives the exception that left it.
     std::exception_ptr run(task<> root);
-    /// Runs until nothing is left closing, for run_options::drain. What is left a second after that is a bug: it ends the
-    /// process with a message that names it.
+    /// Runs until nothing is left closing, for run_options::drain. What is left a second after that is a bug: it ends
+    /// the process with a message that names it.
     void drain();
 
     void at_turn_end(turn_end& entry) noexcept
@@ -147,8 +148,8 @@ private:
     std::atomic<bool> stop_asked_{false};
 };
 
-/// Runs `work`, which must not throw, on the thread pool and then `done` on `loop`, if it still exists. Throws where there
-/// is no thread or no memory; nothing will run then.
+/// Runs `work`, which must not throw, on the thread pool and then `done` on `loop`, if it still exists. Throws where
+/// there is no thread or no memory; nothing will run then.
 void run_detached(loop_core& loop, std::function<void()> work, std::function<void()> done);
 
 /// Prints one line to standard error: what the operator of a program should know.
