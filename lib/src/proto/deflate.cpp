@@ -222,7 +222,7 @@ void deflater::forget() noexcept
     ::deflateReset(stream_.get());
 }
 
-inflater::inflater(int bits) : stream_(new_stream())
+inflater::inflater(int bits) : stream_(new_stream()), bits_(bits)
 {
     if (::inflateInit2(stream_.get(), -std::max(bits, min_window_bits)) != Z_OK) throw std::bad_alloc();
 }

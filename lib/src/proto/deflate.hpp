@@ -109,6 +109,7 @@ class inflater
 public:
     // `bits`: at least those of the compressor, up to max_window_bits. Throws std::bad_alloc.
     explicit inflater(int bits);
+    [[nodiscard]] int bits() const noexcept { return bits_; }
     inflater(inflater const&) = delete;
     inflater& operator=(inflater const&) = delete;
     ~inflater();
@@ -141,6 +142,7 @@ public:
 
 private:
     std::unique_ptr<z_stream_s> stream_;
+    int bits_;
     bool complete_ = true;
 };
 
