@@ -60,7 +60,7 @@ private:
         // Twice what there is, so that a message in many frames is not copied for each.
         std::size_t const twice = block_ ? std::max(2 * size_, size_ + n) : n;
         bool const in_place = how == growth::in_place && twice > 64 * 1024;
-        std::size_t const tight = size_ + n + std::clamp<std::size_t>(size_ / 8, 32 * 1024, 128 * 1024);
+        std::size_t const tight = size_ + n + std::clamp<std::size_t>(size_ / 8, 32 * 1024, 96 * 1024);
         if (in_place && block_ && pool.grow(block_, tight))
             return;
         engine::block_ref grown(in_place ? pool.take_growing(tight) : pool.take(twice));

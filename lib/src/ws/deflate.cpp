@@ -188,11 +188,16 @@ void connection_core::start_inflating(proto::event const& e, engine::block_ref b
     d.input_waits = true;
 }
 
-// Whether this connection may decompress more in this turn. It goes on in the next one.
+// Whether this connection may decompress more in this turn. It goes on in the next one; meanwhile not much more is
+// received.
 bool connection_core::may_inflate() noexcept
 {
     if (inflated_ < inflated_at_once)
         return true;
+    if (!paused_ && settings_->read_limit != 0 && transport_->inbound().size() >= settings_->read_limit) {
+        paused_ = true;
+        transport_->pause_receiving();
+    }
     loop_.arm(deflate_->timer, loop_.now() - std::chrono::milliseconds(1));
     return false;
 }
