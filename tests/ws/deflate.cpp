@@ -1009,19 +1009,20 @@ TEST_CASE("deflate: a cancel at any suspension of a scripted session loses no by
 
 TEST_CASE("deflate: bytes one by one make the same messages")
 {
-    on_loop([]() -> task<> {
-        auto both = co_await raw_deflated(kind::memory, server_with(keeping), "permessage-deflate", {.chunk = 1});
-        static script const s = make_script();
-        scope peer;
-        peer.spawn(send(both.raw, s.bytes));
-        net_test::cancel_plan never;
-        never.at = static_cast<std::size_t>(-1);
-        auto const transcript = co_await read_under(both.ws, never, 0);
-        bool const same = transcript == s.transcript + make_error_code(ws::closed).message();
-        CHECK(same);
-        both.raw.shutdown();
-        co_await peer.join();
-    }());
+    for (int by_frames : {0, 1})
+        on_loop([](int how) -> task<> {
+            auto both = co_await raw_deflated(kind::memory, server_with(keeping), "permessage-deflate", {.chunk = 1});
+            static script const s = make_script();
+            scope peer;
+            peer.spawn(send(both.raw, s.bytes));
+            net_test::cancel_plan never;
+            never.at = static_cast<std::size_t>(-1);
+            auto const transcript = co_await read_under(both.ws, never, how);
+            bool const same = transcript == s.transcript + make_error_code(ws::closed).message();
+            CHECK(same);
+            both.raw.shutdown();
+            co_await peer.join();
+        }(by_frames));
 }
 
 TEST_CASE("deflate: a message stays valid until the next read, whatever arrives")
@@ -1597,6 +1598,34 @@ TEST_CASE("deflate: what is not used for long is freed, and nothing is lost")
     auto const idle = kept_by(64, options).second;
     INFO("a pair that is idle keeps " << idle);
     CHECK(idle < 30 * 1024); // the most of it is what the loop keeps
+}
+
+TEST_CASE("deflate: a window that was put away is there when the peer refers to it")
+{
+    on_loop([]() -> task<> {
+        for (std::size_t size : {100U, 20'000U, 100'000U}) {
+            auto options = keeping;
+            options.free_when_idle = 1ms;
+            auto both = co_await raw_deflated(kind::memory, server_with(options));
+            zlib_peer peer; // which never forgets
+            auto const text = some_text(size);
+            for (int round = 0; round < 4; ++round) {
+                auto const before = test::memory_in_use();
+                co_await send(both.raw, masked(0xC1, peer.compress(text)));
+                auto const m = co_await both.ws.read();
+                CHECK(m.value().text() == text);
+                auto const none = co_await timeout(duration::zero(), both.ws.read());
+                CHECK(!none);
+                for (int i = 0; i < 2000 && test::memory_in_use() > before + 1000; ++i) {
+                    auto const slept = co_await sleep_for(2ms);
+                    CHECK(slept.has_value());
+                    if (round == 0 && i == 20)
+                        break; // the loop keeps the first one
+                }
+            }
+            both.ws.abort();
+        }
+    }());
 }
 
 TEST_CASE("deflate: a message in the middle is no idle one")

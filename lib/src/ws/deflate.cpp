@@ -209,8 +209,7 @@ bool connection_core::inflate(piece& out)
     engine::block_ref into(loop_.blocks().take());
     if (!into)
         throw std::bad_alloc();
-    // With the headroom: a frame that is just as large as a block still shows its end.
-    std::span<std::byte> const room(into.get()->storage(), engine::block::headroom + into.get()->capacity);
+    std::span<std::byte> const room(into.get()->data(), into.get()->capacity);
     auto step = d.inflater->step(d.input, room);
     std::size_t n = step.written;
     if (step.done && d.message_end && !d.tail_given && !d.inflater->complete()) {
