@@ -65,7 +65,8 @@ byte_string random_bytes(random_source& random, std::size_t size)
 // Something that compresses: words, repetitions from far and near, and noise.
 byte_string some_message(random_source& random, std::size_t size)
 {
-    static constexpr std::string_view words[] = {"alpha ", "beta ", "gamma ", "delta ", "{\"id\":", "\"value\":", "}, "};
+    static constexpr std::string_view words[] = {"alpha ",   "beta ",      "gamma ", "delta ",
+                                                 "{\"id\":", "\"value\":", "}, "};
     std::string text;
     while (text.size() < size) {
         auto const kind = random.below(10);
@@ -229,7 +230,8 @@ TEST_CASE("deflate: what the server wishes for goes into its answer", "[proto][d
     CHECK(plain.answer == "permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
                           "server_max_window_bits=12");
     CHECK(plain.agreed == "fresh 12, fresh 15"); // section 7.1.2.2: nobody asked for a smaller window of the client's
-    auto const both = server("permessage-deflate; client_max_window_bits; server_max_window_bits=14", {true, true, 12, 11});
+    auto const both =
+        server("permessage-deflate; client_max_window_bits; server_max_window_bits=14", {true, true, 12, 11});
     CHECK(both.answer == "permessage-deflate; server_max_window_bits=12; client_max_window_bits=11");
     CHECK(both.agreed == "takeover 12, takeover 11");
     auto const smaller = server("permessage-deflate; client_max_window_bits=9; server_max_window_bits=10",
@@ -313,13 +315,14 @@ TEST_CASE("deflate: a client takes the answers that its offer allows", "[proto][
 
 TEST_CASE("deflate: a client refuses the answers that its offer does not allow", "[proto][deflate]")
 {
-    for (char const* answer : {"permessage-deflate; unknown", "permessage-deflate; server_max_window_bits",
-                               "permessage-deflate; client_max_window_bits", "permessage-deflate; server_max_window_bits=7",
-                               "permessage-deflate; server_max_window_bits=16", "permessage-deflate; client_max_window_bits=0",
-                               "permessage-deflate; client_max_window_bits=16", "permessage-deflate; client_max_window_bits=09",
-                               "permessage-deflate; server_no_context_takeover=1",
-                               "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
-                               "permessage-deflate; server_max_window_bits=10; server_max_window_bits=10"}) {
+    for (char const* answer :
+         {"permessage-deflate; unknown", "permessage-deflate; server_max_window_bits",
+          "permessage-deflate; client_max_window_bits", "permessage-deflate; server_max_window_bits=7",
+          "permessage-deflate; server_max_window_bits=16", "permessage-deflate; client_max_window_bits=0",
+          "permessage-deflate; client_max_window_bits=16", "permessage-deflate; client_max_window_bits=09",
+          "permessage-deflate; server_no_context_takeover=1",
+          "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+          "permessage-deflate; server_max_window_bits=10; server_max_window_bits=10"}) {
         INFO(answer);
         CHECK(client(answer) == "fail");
     }
@@ -338,7 +341,8 @@ TEST_CASE("deflate: whatever a client offers, a server's answer suits it", "[pro
             for (int const other : {9, 12, 15})
                 for (bool const s : {false, true})
                     for (bool const c : {false, true})
-                        visit(deflate_parameters{s, c, static_cast<std::uint8_t>(bits), static_cast<std::uint8_t>(other)});
+                        visit(deflate_parameters{s, c, static_cast<std::uint8_t>(bits),
+                                                 static_cast<std::uint8_t>(other)});
     };
     each([&](deflate_parameters const& ours) {
         each([&](deflate_parameters const& theirs) {
@@ -487,8 +491,8 @@ TEST_CASE("deflate: frames without input", "[proto][deflate]")
     inflater i(15);
     auto const text = from_text("some text, some text");
     for (int n = 0; n < 3; ++n) {
-        std::vector<byte_string> const payloads{frame_of(d, {}, false), frame_of(d, text, false), frame_of(d, {}, false),
-                                                frame_of(d, {}, true)};
+        std::vector<byte_string> const payloads{frame_of(d, {}, false), frame_of(d, text, false),
+                                                frame_of(d, {}, false), frame_of(d, {}, true)};
         CHECK(payloads[2].empty());
         CHECK(payloads[3] == from_hex("00"));
         auto const m = message_of(i, payloads);

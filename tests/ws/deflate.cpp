@@ -46,7 +46,10 @@ public:
         return run(out_, text, [](z_stream* z) { return deflate(z, Z_SYNC_FLUSH); });
     }
     /// The text of a message's payload, or "invalid".
-    std::string decompress(std::string_view payload) { return part(std::string(payload) + std::string("\0\0\xFF\xFF", 4)); }
+    std::string decompress(std::string_view payload)
+    {
+        return part(std::string(payload) + std::string("\0\0\xFF\xFF", 4));
+    }
     /// What can be read of it so far.
     std::string part(std::string_view payload)
     {
@@ -80,7 +83,7 @@ private:
     z_stream in_{};
 };
 
-// ---- connections -----------------------------------------------------------------------------------------------------
+// ---- connections ---------------------------------------------------------------------------------------------------
 
 constexpr ws::deflate_options on{.on = true};
 constexpr ws::deflate_options keeping{.on = true, .server_takeover = true, .client_takeover = true};
@@ -201,7 +204,7 @@ unsigned close_code_for(byte_string bytes, std::error_code expected, ws::upgrade
 
 } // namespace
 
-// ---- the handshake -----------------------------------------------------------------------------------------------------
+// ---- the handshake -------------------------------------------------------------------------------------------------
 
 TEST_CASE("deflate: a server agrees to it where it is on, and only there")
 {
@@ -221,7 +224,11 @@ TEST_CASE("deflate: a server agrees to it where it is on, and only there")
         {keeping, "permessage-deflate; server_max_window_bits=8, permessage-deflate", "permessage-deflate"},
         {keeping, "permessage-deflate; server_max_window_bits=16", ""},
         {keeping, "x-other", ""},
-        {{.on = true, .server_takeover = true, .client_takeover = true, .server_window_bits = 11, .client_window_bits = 10},
+        {{.on = true,
+          .server_takeover = true,
+          .client_takeover = true,
+          .server_window_bits = 11,
+          .client_window_bits = 10},
          "permessage-deflate; client_max_window_bits",
          "permessage-deflate; server_max_window_bits=11; client_max_window_bits=10"},
     };
@@ -303,7 +310,7 @@ TEST_CASE("deflate: options out of their range are an error, before anything is 
         }(options));
 }
 
-// ---- messages ------------------------------------------------------------------------------------------------------------
+// ---- messages ------------------------------------------------------------------------------------------------------
 
 TEST_CASE("deflate: compressed messages are read, and sent")
 {
@@ -351,8 +358,10 @@ TEST_CASE("deflate: every window, kept or not, in one frame and in many, both wa
                             byte_string bytes;
                             auto const whole = peer.compress(text);
                             for (int f = 0; f < frames; ++f) {
-                                auto const from = whole.size() * static_cast<std::size_t>(f) / static_cast<std::size_t>(frames);
-                                auto const to = whole.size() * static_cast<std::size_t>(f + 1) / static_cast<std::size_t>(frames);
+                                auto const from =
+                                    whole.size() * static_cast<std::size_t>(f) / static_cast<std::size_t>(frames);
+                                auto const to =
+                                    whole.size() * static_cast<std::size_t>(f + 1) / static_cast<std::size_t>(frames);
                                 unsigned const first = (f == 0 ? 0x42U : 0U) | (f + 1 == frames ? 0x80U : 0U);
                                 append(bytes, masked(first, whole.substr(from, to - from)) + masked(0x89, "p"));
                             }
@@ -453,8 +462,9 @@ TEST_CASE("deflate: small windows are kept, also where the peer's is the smaller
     // Incompressible bytes that come again after more than 512 and less than 32 Ki bytes: only the larger window sees.
     on_loop([]() -> task<> {
         for (bool small : {false, true}) {
-            auto both = co_await raw_deflated(kind::memory, server_with(keeping),
-                                              small ? "permessage-deflate; server_max_window_bits=9" : "permessage-deflate");
+            auto both =
+                co_await raw_deflated(kind::memory, server_with(keeping),
+                                      small ? "permessage-deflate; server_max_window_bits=9" : "permessage-deflate");
             auto const bytes = pattern(3000);
             auto const twice = to_text(bytes) + to_text(bytes);
             auto const sent = co_await both.ws.write(std::as_bytes(std::span(twice)));
@@ -494,9 +504,10 @@ TEST_CASE("deflate: empty messages, stored blocks, last blocks, and messages tha
     on_loop([]() -> task<> {
         auto both = co_await raw_deflated(kind::memory, server_with(keeping));
         auto const hex = [](unsigned first, char const* payload) { return make_frame(first, from_hex(payload), true); };
-        co_await send(both.raw, hex(0xC1, "f2 48 cd c9 c9 07 00") + masked(0x81, "plain") + hex(0xC1, "f2 00 11 00 00") +
-                                    hex(0xC2, "00") + hex(0xC1, "00 05 00 fa ff 48 65 6c 6c 6f 00") +
-                                    hex(0x41, "f3 48 cd") + hex(0x00, "") + hex(0x80, "c9 c9 07 00 00") +
+        co_await send(both.raw, hex(0xC1, "f2 48 cd c9 c9 07 00") + masked(0x81, "plain") +
+                                    hex(0xC1, "f2 00 11 00 00") + hex(0xC2, "00") +
+                                    hex(0xC1, "00 05 00 fa ff 48 65 6c 6c 6f 00") + hex(0x41, "f3 48 cd") +
+                                    hex(0x00, "") + hex(0x80, "c9 c9 07 00 00") +
                                     hex(0xC1, "f2 48 05 00 00 00 ff ff ca c9 c9 07 00") + hex(0xC1, "") +
                                     hex(0x41, "") + hex(0x00, "00") + hex(0x80, "") + hex(0xC1, "f2 00 11 00 00"));
         for (char const* expected : {"text Hello", "text plain", "text Hello", "binary ", "text Hello", "text Hello",
@@ -519,10 +530,11 @@ TEST_CASE("deflate: RSV1 belongs to the first frame of a data message, and only 
     CHECK(close_code_for(masked(0xC8, close_payload(1000)), reserved) == 1002);
     CHECK(close_code_for(masked(0xA1, payload), reserved) == 1002);
     CHECK(close_code_for(masked(0xC1, payload), reserved, server_with({})) == 1002);
-    CHECK(close_code_for(masked(0x41, payload.substr(0, 3)) + masked(0x80, payload.substr(3)), {}, server_with(on), 1) == 0);
+    CHECK(close_code_for(masked(0x41, payload.substr(0, 3)) + masked(0x80, payload.substr(3)), {}, server_with(on),
+                         1) == 0);
 }
 
-// ---- reading -------------------------------------------------------------------------------------------------------------
+// ---- reading -------------------------------------------------------------------------------------------------------
 
 TEST_CASE("deflate: a large message is read in pieces, and its frames as they were sent")
 {
@@ -682,16 +694,18 @@ TEST_CASE("deflate: the fragment limit counts what came")
 TEST_CASE("deflate: what cannot be decompressed is answered with 1007")
 {
     auto const invalid = violation(proto::errc::deflate_invalid);
-    for (auto const* hex : {"07", "ff ff ff", "f2 48 cd c9", "00 05 00 fb ff 48 65 6c 6c 6f 00", "f2 00 11 00 00", "de ad be ef"}) {
+    for (auto const* hex :
+         {"07", "ff ff ff", "f2 48 cd c9", "00 05 00 fb ff 48 65 6c 6c 6f 00", "f2 00 11 00 00", "de ad be ef"}) {
         INFO(hex);
         CHECK(close_code_for(make_frame(0xC2, from_hex(hex), true), invalid) == 1007);
-        CHECK(close_code_for(masked(0x81, "before") + make_frame(0xC2, from_hex(hex), true), invalid, server_with(keeping),
-                             1) == 1007);
+        CHECK(close_code_for(masked(0x81, "before") + make_frame(0xC2, from_hex(hex), true), invalid,
+                             server_with(keeping), 1) == 1007);
     }
     // Noise after a good start, in a second frame, and the reader who waits hears of it.
     zlib_peer peer;
     auto const payload = peer.compress(some_text(5000));
-    CHECK(close_code_for(masked(0x42, payload.substr(0, 1000)) + masked(0x80, std::string(500, '\xFF')), invalid) == 1007);
+    CHECK(close_code_for(masked(0x42, payload.substr(0, 1000)) + masked(0x80, std::string(500, '\xFF')), invalid) ==
+          1007);
     // Without a takeover a message may not refer to the one before.
     (void)peer.compress(some_text(100));
     CHECK(close_code_for(masked(0xC1, peer.compress(some_text(5000))), invalid) == 1007);
@@ -900,7 +914,7 @@ TEST_CASE("deflate: one who sends bombs does not keep the loop from the others")
     }());
 }
 
-// ---- cancel, ends ----------------------------------------------------------------------------------------------------------
+// ---- cancel, ends --------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -1106,7 +1120,7 @@ TEST_CASE("deflate: data that comes while this side closes is dropped, or given 
     }());
 }
 
-// ---- writing ---------------------------------------------------------------------------------------------------------------
+// ---- writing -------------------------------------------------------------------------------------------------------
 
 TEST_CASE("deflate: small messages and those that are told not to go as they are")
 {
@@ -1142,15 +1156,15 @@ TEST_CASE("deflate: small messages and those that are told not to go as they are
     }());
 }
 
-TEST_CASE("deflate: with a threshold of 0 everything that becomes smaller is compressed, and without a takeover the rest is not")
+TEST_CASE("deflate: with a threshold of 0 even what is empty is compressed, if there is a window or it becomes smaller")
 {
     on_loop([]() -> task<> {
         for (auto d : {on, keeping}) {
             d.threshold = 0;
             auto both = co_await raw_deflated(kind::memory, server_with(d));
             zlib_peer peer;
-            for (std::string const& text : {std::string(), std::string("a"), to_text(pattern(5000)), std::string(50, 'x'),
-                                            std::string(), std::string()}) {
+            for (std::string const& text : {std::string(), std::string("a"), to_text(pattern(5000)),
+                                            std::string(50, 'x'), std::string(), std::string()}) {
                 auto const sent = co_await both.ws.write(text);
                 CHECK(sent.has_value());
                 auto const f = co_await read_wire(both.raw);
@@ -1251,7 +1265,8 @@ TEST_CASE("deflate: any number of coroutines write, and one window follows their
             scope writers;
             std::vector<std::string> texts;
             for (unsigned i = 0; i < 60; ++i)
-                texts.push_back(std::to_string(1000 + i) + (i % 5 == 4 ? to_text(pattern(30'000, i)) : some_text(i * 61, i)));
+                texts.push_back(std::to_string(1000 + i) +
+                                (i % 5 == 4 ? to_text(pattern(30'000, i)) : some_text(i * 61, i)));
             for (auto const& text : texts)
                 writers.spawn([](ws::connection& ws, std::string const& t) -> task<> {
                     auto const sent = co_await ws.write(std::as_bytes(std::span(t)), {.compress = t.size() % 7 != 0});
@@ -1323,7 +1338,7 @@ TEST_CASE("deflate: what was read is sent as it was, by frames, compressed or no
     });
 }
 
-// ---- shared messages -----------------------------------------------------------------------------------------------------
+// ---- shared messages -----------------------------------------------------------------------------------------------
 
 TEST_CASE("deflate: a shared message is compressed once for each kind of connection")
 {
@@ -1395,8 +1410,13 @@ TEST_CASE("deflate: writes and posts in any order reach peers of every kind, wha
     on_each([](kind k) -> task<> {
         std::vector<ws_pair> pairs;
         for (auto d : {ws::deflate_options{}, on, keeping,
-                       ws::deflate_options{.on = true, .server_takeover = true, .client_takeover = true,
-                                           .server_window_bits = 9, .client_window_bits = 10, .level = 9, .mem_level = 2},
+                       ws::deflate_options{.on = true,
+                       .server_takeover = true,
+                       .client_takeover = true,
+                       .server_window_bits = 9,
+                       .client_window_bits = 10,
+                       .level = 9,
+                       .mem_level = 2},
                        ws::deflate_options{.on = true, .server_takeover = true, .threshold = 1000}}) {
             auto pair = co_await open_pair(k, server_with(d), client_with(d));
             pairs.push_back(std::move(pair));
@@ -1478,7 +1498,7 @@ TEST_CASE("deflate: post() counts a message for the limit as it is sent")
     }());
 }
 
-// ---- memory ----------------------------------------------------------------------------------------------------------------
+// ---- memory --------------------------------------------------------------------------------------------------------
 
 TEST_CASE("deflate: without takeovers steady state takes nothing from the heap")
 {
@@ -1665,7 +1685,8 @@ TEST_CASE("deflate: without memory for zlib a connection ends with 1011, and onl
         options.client_window_bits = 13;
         options.mem_level = 3;
         for (bool reading : {true, false}) {
-            auto both = co_await raw_deflated(kind::memory, server_with(options), "permessage-deflate; client_max_window_bits");
+            auto both =
+                co_await raw_deflated(kind::memory, server_with(options), "permessage-deflate; client_max_window_bits");
             auto other = co_await raw_client();
             zlib_peer peer(13);
             co_await send(both.raw, masked(0x82, std::string(20'000, 'a'))); // fills the free lists

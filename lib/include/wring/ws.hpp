@@ -294,7 +294,7 @@ public:
     /// Queues one frame. A frame without `fin` begins a message that the following frames with opcode::continuation,
     /// the last one with `fin`, complete (RFC 6455 section 5.4); other messages wait until then, so a coroutine that
     /// begins another before it ends its first waits for itself. A continuation where no message is open gives
-    /// ws::errc::no_message. Otherwise as write. All that a frame says can be read when it has arrived, compressed or not.
+    /// ws::errc::no_message. Otherwise as write. Compressed or not: what a frame says can be read when it has arrived.
     [[nodiscard]] write_operation write_frame(frame const& f, write_options how = {}) noexcept;
 
     /// Queues a message without copying it, and never waits: see `posted`. An empty shared_message gives `closed`.
@@ -453,7 +453,8 @@ public:
 class [[nodiscard]] ws::connection::write_operation
 {
 public:
-    write_operation(detail::connection_core& core, detail::outgoing_frame const& f) noexcept : core_(&core), frame_(f) {}
+    write_operation(detail::connection_core& core, detail::outgoing_frame const& f) noexcept : core_(&core), frame_(f)
+    {}
     write_operation(write_operation&& other) noexcept : core_(other.core_), frame_(other.frame_) {}
     ~write_operation()
     {

@@ -110,7 +110,7 @@ constexpr std::array<row, errc_count> table{{
     {errc::accept_mismatch, 0, 0, "Sec-WebSocket-Accept does not match the key that was sent"},
     {errc::extension_unoffered, 0, 0, "server chose an extension that was not offered"},
     {errc::extension_duplicate, 0, 0, "server chose an extension twice"},
-    {errc::extension_parameters, 0, 0, "server chose parameters of an extension that are not valid or were not offered"},
+    {errc::extension_parameters, 0, 0, "server chose parameters of an extension that are bad or were not offered"},
     {errc::response_subprotocol_unoffered, 0, 0, "server chose a subprotocol that was not offered"},
     {errc::response_subprotocol_multiple, 0, 0, "server chose more than one subprotocol"},
 

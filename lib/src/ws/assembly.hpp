@@ -25,7 +25,7 @@ public:
         return block_ ? std::span<std::byte const>(block_.get()->data(), size_) : std::span<std::byte const>();
     }
 
-    /// How it becomes larger than a block: `doubled` takes fewest copies; `in_place` never has much more than the bytes.
+    /// How it becomes larger than a block: `doubled` copies least; `in_place` never has much more than the bytes.
     enum class growth : std::uint8_t { doubled, in_place };
 
     /// Bytes that reserve() left room for and that were received there need no copy. Throws std::bad_alloc.

@@ -32,7 +32,7 @@ deflate_agreement::deflate_agreement(proto::deflate_parameters const& p, proto::
     }
 }
 
-// ---- what the connections of a thread share --------------------------------------------------------------------------
+// ---- what the connections of a thread share ------------------------------------------------------------------------
 
 namespace {
 
@@ -115,7 +115,7 @@ void give_back::operator()(proto::inflater* i) const noexcept
         here().inflaters.put(std::move(one));
 }
 
-// ---- a connection's --------------------------------------------------------------------------------------------------
+// ---- a connection's ------------------------------------------------------------------------------------------------
 
 deflate_state::deflate_state(connection_core& c) noexcept
 {
