@@ -8,6 +8,7 @@
 #include <mutex>
 
 using namespace wring;
+server_options options; // of the command line
 
 // [hub]
 /// The members, by loop. A message is framed once; each loop is handed a reference and posts it to its own members.
@@ -70,10 +71,9 @@ struct name_hook
     std::string name = "guest";
     task<response> operator()(request const& r)
     {
-        auto const wanted = r.query_value("name").value_or("");
+        auto const n = r.query_value("name").value_or("");
         auto const plain = [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; };
-        if (!wanted.empty() && wanted.size() <= 32 && std::all_of(wanted.begin(), wanted.end(), plain))
-            name = wanted;
+        if (!n.empty() && n.size() <= 32 && std::all_of(n.begin(), n.end(), plain)) name = n;
         co_return response::accept();
     }
 };
@@ -82,7 +82,7 @@ struct name_hook
 task<> session(stream peer, hub& all)
 {
     name_hook name;
-    auto ws = co_await upgrade(std::move(peer), {.authorize = name, .page = page});
+    auto ws = co_await upgrade(std::move(peer), with_hooks(options.ws, name, page));
     if (!ws) co_return;
     std::string const who = name.name + " " + std::to_string(++all.last_number);
     {
@@ -103,7 +103,7 @@ task<> accept_sessions(scope& sessions, std::string where, hub& all)
         sessions.spawn(session(std::move(*peer), all));
 }
 
-task<> serve(server_options const& options, hub& all)
+task<> serve(hub& all)
 {
     scope sessions;
     for (auto const& where : options.bind)
@@ -113,7 +113,7 @@ task<> serve(server_options const& options, hub& all)
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "Sends what a client sends to all; GET / is a page to try it.");
+    options = parse_server_options(argc, argv, "Sends what a client sends to all; GET / is a page to try it.");
     hub all(options.run.threads);
-    return run([&] { return serve(options, all); }, options.run);
+    return run([&] { return serve(all); }, options.run);
 }

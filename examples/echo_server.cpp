@@ -5,6 +5,8 @@
 
 using namespace wring;
 
+server_options options; // of the command line
+
 // [page]
 task<response> page(request const& r)
 {
@@ -18,7 +20,10 @@ task<response> page(request const& r)
 // A function of its own, so that the options are not kept in each session's frame.
 task<result<ws::connection>> open(stream peer)
 {
-    return upgrade(std::move(peer), {.origins = "*", .page = page});
+    auto how = options.ws;
+    how.origins = "*";
+    how.page = page;
+    return upgrade(std::move(peer), how);
 }
 
 // One coroutine per connection; it owns the socket.
@@ -41,7 +46,7 @@ task<> accept_sessions(scope& sessions, std::string where)
         sessions.spawn(session(std::move(*peer)));
 }
 
-task<> serve(server_options const& options)
+task<> serve()
 {
     scope sessions; // join() returns when every child has ended
     for (auto const& where : options.bind)
@@ -52,6 +57,6 @@ task<> serve(server_options const& options)
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
-    return run([&] { return serve(options); }, options.run);
+    options = parse_server_options(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
+    return run(serve, options.run);
 }

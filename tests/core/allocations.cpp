@@ -132,11 +132,31 @@ extern "C" void __wrap_free(void* block)
     __real_free(block);
 }
 
-WRING_COUNTED(void*, calloc, mallocs, (std::size_t count, std::size_t size), count, size)
-WRING_COUNTED(void*, aligned_alloc, mallocs, (std::size_t alignment, std::size_t size), alignment, size)
-WRING_COUNTED(void*, memalign, mallocs, (std::size_t alignment, std::size_t size), alignment, size)
-WRING_COUNTED(int, posix_memalign, mallocs, (void** block, std::size_t alignment, std::size_t size), block, alignment,
-              size)
+#define WRING_COUNTED_BLOCK(name, parameters, ...)          \
+    extern "C" void* __real_##name parameters;              \
+    extern "C" void* __wrap_##name parameters;              \
+    extern "C" void* __wrap_##name parameters               \
+    {                                                       \
+        ++mallocs;                                          \
+        void* const block = __real_##name(__VA_ARGS__);     \
+        add(size_of(block));                                \
+        return block;                                       \
+    }
+
+WRING_COUNTED_BLOCK(calloc, (std::size_t count, std::size_t size), count, size)
+WRING_COUNTED_BLOCK(aligned_alloc, (std::size_t alignment, std::size_t size), alignment, size)
+WRING_COUNTED_BLOCK(memalign, (std::size_t alignment, std::size_t size), alignment, size)
+
+extern "C" int __real_posix_memalign(void** block, std::size_t alignment, std::size_t size);
+extern "C" int __wrap_posix_memalign(void** block, std::size_t alignment, std::size_t size);
+extern "C" int __wrap_posix_memalign(void** block, std::size_t alignment, std::size_t size)
+{
+    ++mallocs;
+    int const error = __real_posix_memalign(block, alignment, size);
+    if (error == 0)
+        add(size_of(*block));
+    return error;
+}
 
 // ---- pages ---------------------------------------------------------------------------------------------------------
 
