@@ -85,8 +85,8 @@ private:
 
 // ---- connections ---------------------------------------------------------------------------------------------------
 
-constexpr ws::deflate_options on{.on = true};
-constexpr ws::deflate_options keeping{.on = true, .server_takeover = true, .client_takeover = true};
+constexpr ws::deflate_options on{.on = true, .threshold = 64};
+constexpr ws::deflate_options keeping{.on = true, .server_takeover = true, .client_takeover = true, .threshold = 64};
 
 ws::upgrade_options server_with(ws::deflate_options d)
 {

@@ -169,9 +169,9 @@ struct deflate_options
     bool client_takeover = false; ///< the same with the sides exchanged
     int server_window_bits = 15;  ///< 9 to 15: the server's window has at most 2^bits bytes
     int client_window_bits = 15;  ///< of the client's window; a server can limit it where the client allows that
-    int level = 6;                ///< of this side's compressor: 0 (none), 1 (fast) to 9 (small)
+    int level = 3;                ///< of this side's compressor: 0 (none), 1 (fast) to 9 (small)
     int mem_level = 8;            ///< its memory besides the window: 1 (least) to 9
-    std::size_t threshold = 64;   ///< messages of fewer bytes are not compressed
+    std::size_t threshold = 256;  ///< messages of fewer bytes are not compressed
     duration free_when_idle{};    ///< with a takeover: what was not used for so long is freed; 0: kept
 
     [[nodiscard]] bool operator==(deflate_options const&) const = default;
