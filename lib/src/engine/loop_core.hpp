@@ -23,8 +23,8 @@ struct shared_run;
 struct turn_end
 {
     turn_end* next = nullptr;
-    bool queued = false;
     void (*call)(turn_end&) noexcept = nullptr;
+    bool queued = false; // last: what derives from this may use the bytes behind it
 };
 
 /// What belongs to a loop and must not outlive it.
