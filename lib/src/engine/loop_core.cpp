@@ -161,11 +161,11 @@ void loop_core::turn(bool may_wait)
         if (posted_.load(std::memory_order_seq_cst) || signal_hub::pending(signals_seen_))
             limit = std::chrono::nanoseconds{0};
     }
+    now_is_old_ = true; // so that what completes in there sees the time of that, not of the turn before
     engine_->wait(limit);
     parked_.store(false, std::memory_order_relaxed);
 
-    read_clock();
-    timers_.advance(std::chrono::duration_cast<std::chrono::milliseconds>(now_ - start_).count());
+    timers_.advance(std::chrono::duration_cast<std::chrono::milliseconds>(now() - start_).count());
     if (signal_hub::pending(signals_seen_))
         signal_hub::deliver(*this, signals_seen_);
     if (stop_asked_.load(std::memory_order_relaxed) && !stop_.requested())
@@ -208,11 +208,6 @@ void loop_core::run_turn_ends() noexcept
         entry->queued = false;
         entry->call(*entry);
     }
-}
-
-void loop_core::read_clock() noexcept
-{
-    now_ = clock::now();
 }
 
 void loop_core::arm(timer_node& node, clock::time_point when) noexcept

@@ -82,7 +82,13 @@ public:
     }
 
     void arm(timer_node& node, clock::time_point when) noexcept;
-    [[nodiscard]] clock::time_point now() const noexcept { return now_; }
+    /// Read once a turn, after the wait, when it is first asked for.
+    [[nodiscard]] clock::time_point now() const noexcept
+    {
+        if (std::exchange(now_is_old_, false))
+            now_ = clock::now();
+        return now_;
+    }
 
     void post(std::unique_ptr<posted_call> call) noexcept;
     [[nodiscard]] std::shared_ptr<loop_mailbox> const& mailbox() const noexcept { return mailbox_; }
@@ -115,7 +121,6 @@ private:
     void run_posted() noexcept; // an exception in there ends the process
     void run_ready();
     void run_turn_ends() noexcept;
-    void read_clock() noexcept;
     void drain_expired(timer_node& limit) noexcept;
     void child_done(promise_base&) noexcept override { root_done_ = true; }
 
@@ -126,7 +131,8 @@ private:
     engine::block_pool blocks_;
     std::unique_ptr<engine::engine> engine_;
     clock::time_point start_;
-    clock::time_point now_;
+    mutable clock::time_point now_;
+    mutable bool now_is_old_ = false;
     engine::timer_wheel timers_;
     std::shared_ptr<loop_mailbox> mailbox_;
     turn_end* turn_end_head_ = nullptr;
