@@ -56,9 +56,9 @@ std::unique_ptr<engine::engine> make_engine(run_options const& options, engine::
 }
 } // namespace
 
-void log_line(std::string const& text) noexcept
+void log_line(std::string_view text) noexcept
 {
-    std::fprintf(stderr, "%s\n", text.c_str());
+    std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
 }
 
 // Not inlined: compilers may keep a thread's address across the suspension of a coroutine.

@@ -159,6 +159,6 @@ private:
 void run_detached(loop_core& loop, std::function<void()> work, std::function<void()> done);
 
 /// Prints one line to standard error: what the operator of a program should know.
-void log_line(std::string const& text) noexcept;
+void log_line(std::string_view text) noexcept;
 
 } // namespace wring::detail
