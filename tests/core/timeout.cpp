@@ -453,10 +453,10 @@ TEST_CASE("when_all and when_any without memory for one of their frames throw, a
 {
     struct part
     {
-        static task<bool> both(long most)
+        static task<bool> both(long allowed)
         {
             no_free_frames const frames;
-            mallocs_left = most;
+            mallocs_left = allowed;
             bool good = false;
             try {
                 (void)co_await when_all(sleep_for(0ms), sleep_for(0ms), sleep_for(0ms));
@@ -469,10 +469,10 @@ TEST_CASE("when_all and when_any without memory for one of their frames throw, a
         }
     };
     run_well([]() -> task<> {
-        long most = 0;
-        for (bool good = false; !good && most < 100; ++most)
-            good = co_await part::both(most);
-        CHECK(most > 3);
-        CHECK(most < 100);
+        long allowed = 0;
+        for (bool good = false; !good && allowed < 100; ++allowed)
+            good = co_await part::both(allowed);
+        CHECK(allowed > 3);
+        CHECK(allowed < 100);
     }());
 }
