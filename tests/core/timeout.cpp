@@ -453,10 +453,10 @@ TEST_CASE("when_all and when_any without memory for one of their frames throw, a
 {
     struct part
     {
-        static task<bool> both(long mallocs)
+        static task<bool> both(long budget)
         {
             no_free_frames const frames;
-            mallocs_left = mallocs;
+            mallocs_left = budget;
             bool good = false;
             try {
                 (void)co_await when_all(sleep_for(0ms), sleep_for(0ms), sleep_for(0ms));
@@ -469,10 +469,10 @@ TEST_CASE("when_all and when_any without memory for one of their frames throw, a
         }
     };
     run_well([]() -> task<> {
-        long mallocs = 0;
-        for (bool good = false; !good && mallocs < 100; ++mallocs)
-            good = co_await part::both(mallocs);
-        CHECK(mallocs > 3);
-        CHECK(mallocs < 100);
+        long budget = 0;
+        for (bool good = false; !good && budget < 100; ++budget)
+            good = co_await part::both(budget);
+        CHECK(budget > 3);
+        CHECK(budget < 100);
     }());
 }
