@@ -16,11 +16,13 @@
 struct server_options
 {
     std::vector<std::string> bind;
+    std::string subprotocols;
     wring::run_options run;
 };
 
-/// Reads the options that all the example servers have. Ends the program on --help (0) and on bad usage (2).
-inline server_options parse_server_options(int argc, char** argv, char const* about)
+/// Reads the options that all the example servers have, --subprotocol where the server is asked for it. Ends the program on --help (0) and on
+/// bad usage (2).
+inline server_options parse_server_options(int argc, char** argv, char const* about, bool subprotocols = true)
 {
     auto usage = [&](std::FILE* to) {
         std::fprintf(to,
@@ -29,8 +31,9 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                      "                    unix:/path or unix:@name for a Unix socket (default 127.0.0.1:9001)\n"
                      "  --threads N       event loops, each on a thread of its own (default 1; 0: one per processor)\n"
                      "  --engine NAME     auto, uring or asio (default auto: io_uring where it works, else epoll)\n"
-                     "  --help            this text\n",
-                     argv[0], about);
+                     "%s  --help            this text\n",
+                     argv[0], about,
+                     subprotocols ? "  --subprotocol NAME  spoken here, picked if the client offers it; may repeat, preferred first\n" : "");
     };
     auto refuse = [&](char const* what, char const* value) {
         std::fprintf(stderr, "%s: %s: %s\n\n", argv[0], what, value);
@@ -41,6 +44,7 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                             {"threads", required_argument, nullptr, 't'},
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
+                            {subprotocols ? "subprotocol" : nullptr, required_argument, nullptr, 's'}, // null: the last one
                             {}};
     server_options options;
     for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
@@ -60,6 +64,7 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
             else
                 refuse("not an engine", optarg);
             break;
+        case 's': options.subprotocols.append(options.subprotocols.empty() ? "" : ",").append(optarg); break;
         case 'h': usage(stdout); std::exit(0);
         default: usage(stderr); std::exit(2);
         }
