@@ -8,14 +8,13 @@
 #include <mutex>
 
 using namespace wring;
-server_options options; // of the command line
 
 // [hub]
 /// The members, by loop. A message is framed once; each loop is handed a reference and posts it to its own members.
 class hub
 {
 public:
-    explicit hub(std::size_t loops) : rooms_(loops) {}
+    explicit hub(server_options const& o) : options(o), rooms_(o.run.threads) {}
 
     /// While it lives, a connection gets what is published: a session leaves on every way out.
     struct member
@@ -43,6 +42,7 @@ public:
     }
     void announce(std::string const& text) { publish(ws::shared_message::text("* " + text)); }
 
+    server_options const& options;
     std::atomic<unsigned> last_number{0}, here{0};
 private:
     struct room
@@ -71,9 +71,10 @@ struct name_hook
     std::string name = "guest";
     task<response> operator()(request const& r)
     {
-        auto const n = r.query_value("name").value_or("");
+        auto const wanted = r.query_value("name").value_or("");
         auto const plain = [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; };
-        if (!n.empty() && n.size() <= 32 && std::all_of(n.begin(), n.end(), plain)) name = n;
+        if (!wanted.empty() && wanted.size() <= 32 && std::all_of(wanted.begin(), wanted.end(), plain))
+            name = wanted;
         co_return response::accept();
     }
 };
@@ -82,7 +83,7 @@ struct name_hook
 task<> session(stream peer, hub& all)
 {
     name_hook name;
-    auto ws = co_await upgrade(std::move(peer), with_hooks(options.ws, name, page));
+    auto ws = co_await upgrade(std::move(peer), with_hooks(all.options.ws, name, page));
     if (!ws) co_return;
     std::string const who = name.name + " " + std::to_string(++all.last_number);
     {
@@ -103,17 +104,16 @@ task<> accept_sessions(scope& sessions, std::string where, hub& all)
         sessions.spawn(session(std::move(*peer), all));
 }
 
-task<> serve(hub& all)
+task<> serve(server_options const& options, hub& all)
 {
     scope sessions;
-    for (auto const& where : options.bind)
-        sessions.spawn(accept_sessions(sessions, where, all));
+    for (auto const& where : options.bind) sessions.spawn(accept_sessions(sessions, where, all));
     co_await sessions.join();
 }
 
 int main(int argc, char** argv)
 {
-    options = parse_server_options(argc, argv, "Sends what a client sends to all; GET / is a page to try it.");
-    hub all(options.run.threads);
-    return run([&] { return serve(all); }, options.run);
+    auto const options = parse_server_options(argc, argv, "What a client sends reaches all; GET / is a page.", true, false);
+    hub all(options);
+    return run([&] { return serve(options, all); }, options.run);
 }

@@ -5,8 +5,6 @@
 
 using namespace wring;
 
-server_options options; // of the command line
-
 // [page]
 task<response> page(request const& r)
 {
@@ -18,18 +16,19 @@ task<response> page(request const& r)
 
 // [session]
 // A function of its own, so that the options are not kept in each session's frame.
-task<result<ws::connection>> open(stream peer)
+task<result<ws::connection>> open(stream peer, server_options const& options)
 {
     auto how = options.ws;
+    how.subprotocols = options.subprotocols;
     how.origins = "*";
     how.page = page;
     return upgrade(std::move(peer), how);
 }
 
 // One coroutine per connection; it owns the socket.
-task<> session(stream peer)
+task<> session(stream peer, server_options const& options)
 {
-    auto ws = co_await open(std::move(peer));
+    auto ws = co_await open(std::move(peer), options);
     if (!ws)
         co_return; // no WebSocket: the request has been answered
     while (auto frame = co_await ws->read_frame())
@@ -39,24 +38,24 @@ task<> session(stream peer)
 // [/session]
 
 // [serve]
-task<> accept_sessions(scope& sessions, std::string where)
+task<> accept_sessions(scope& sessions, std::string where, server_options const& options)
 {
     auto server = listen_on(where, "ws://");
     while (auto peer = co_await server.accept()) // until run() asks for stop
-        sessions.spawn(session(std::move(*peer)));
+        sessions.spawn(session(std::move(*peer), options));
 }
 
-task<> serve()
+task<> serve(server_options const& options)
 {
     scope sessions; // join() returns when every child has ended
     for (auto const& where : options.bind)
-        sessions.spawn(accept_sessions(sessions, where));
+        sessions.spawn(accept_sessions(sessions, where, options));
     co_await sessions.join();
 }
 // [/serve]
 
 int main(int argc, char** argv)
 {
-    options = parse_server_options(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
-    return run(serve, options.run);
+    auto const options = parse_server_options(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
+    return run([&] { return serve(options); }, options.run);
 }

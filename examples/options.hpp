@@ -16,13 +16,15 @@
 struct server_options
 {
     std::vector<std::string> bind;
+    std::string subprotocols;
     wring::run_options run;
     wring::ws::upgrade_options ws;
 };
 
-/// Reads the options that all the example servers have, and those of WebSocket. Ends the program on --help (0) and on
-/// bad usage (2).
-inline server_options parse_server_options(int argc, char** argv, char const* about, bool websocket = true)
+/// Reads the options that all the example servers have; those of WebSocket, --subprotocol only where it is asked for.
+/// Ends the program on --help (0) and on bad usage (2).
+inline server_options parse_server_options(int argc, char** argv, char const* about, bool websocket = true,
+                                           bool subprotocols = true)
 {
     auto usage = [&](std::FILE* to) {
         std::fprintf(to,
@@ -31,9 +33,10 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                      "                    unix:/path or unix:@name for a Unix socket (default 127.0.0.1:9001)\n"
                      "  --threads N       event loops, each on a thread of its own (default 1; 0: one per processor)\n"
                      "  --engine NAME     auto, uring or asio (default auto: io_uring where it works, else epoll)\n"
-                     "%s"
+                     "%s%s"
                      "  --help            this text\n",
                      argv[0], about,
+                     subprotocols ? "  --subprotocol NAME  spoken here, picked if the client offers it; may repeat, preferred first\n" : "",
                      !websocket ? "" :
                      "  --deflate         compress messages where the client can (permessage-deflate)\n"
                      "  --takeover        the same, with windows that are kept from message to message\n"
@@ -60,6 +63,7 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                             {"takeover", no_argument, nullptr, 'k'},
                             {"max-message", required_argument, nullptr, 'm'},
                             {"max-fragments", required_argument, nullptr, 'f'},
+                            {subprotocols ? "subprotocol" : nullptr, required_argument, nullptr, 's'},
                             {}};
     server_options options;
     for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
@@ -80,6 +84,7 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
         case 'k': options.ws.deflate = {.on = true, .server_takeover = true, .client_takeover = true}; break;
         case 'm': options.ws.max_message = options.ws.max_frame = number("not a number of bytes", 1UL << 31); break;
         case 'f': options.ws.max_fragments = number("not a number of frames", 1UL << 31); break;
+        case 's': options.subprotocols.append(options.subprotocols.empty() ? "" : ",").append(optarg); break;
         case 'h': usage(stdout); std::exit(0);
         default: usage(stderr); std::exit(2);
         }

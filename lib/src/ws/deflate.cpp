@@ -24,13 +24,11 @@ proto::deflate_parameters parameters_of(ws::deflate_options const& o) noexcept
 }
 
 deflate_agreement::deflate_agreement(proto::deflate_parameters const& p, proto::role self) noexcept :
-    own_bits(p.server_bits), peer_bits(p.client_bits), own_takeover(p.server_takeover), peer_takeover(p.client_takeover)
-{
-    if (self == proto::role::client) {
-        std::swap(own_bits, peer_bits);
-        std::swap(own_takeover, peer_takeover);
-    }
-}
+    own_bits(self == proto::role::server ? p.server_bits : p.client_bits),
+    peer_bits(self == proto::role::server ? p.client_bits : p.server_bits),
+    own_takeover(self == proto::role::server ? p.server_takeover : p.client_takeover),
+    peer_takeover(self == proto::role::server ? p.client_takeover : p.server_takeover)
+{}
 
 // ---- what the connections of a thread share ------------------------------------------------------------------------
 
@@ -152,7 +150,8 @@ proto::deflate_shape connection_core::deflate_shape() const noexcept
 // ---- receiving
 
 namespace {
-constexpr std::uint32_t inflated_at_once = 256 * 1024; // by a connection, before others have their turn
+constexpr std::size_t inflated_unit = 64;
+constexpr std::uint16_t inflated_at_once = 256 * 1024 / inflated_unit; // by a connection, before others have their turn
 }
 
 // A turn's end: what was decompressed in the next one counts from 0, unless this connection has been told to wait.
@@ -224,7 +223,7 @@ bool connection_core::inflate(piece& out)
     if (error == proto::errc::ok && message_end && !d.inflater->complete())
         error = proto::errc::deflate_invalid;
     d.size += n;
-    inflated_ += static_cast<std::uint32_t>(n);
+    inflated_ = static_cast<std::uint16_t>(std::min<std::size_t>(inflated_ + 1 + n / inflated_unit, inflated_at_once));
     if (settings_->limits.max_message != 0 && d.size > settings_->limits.max_message)
         error = proto::errc::message_too_large;
     else if (d.op == ws::opcode::text && (!d.utf8.feed(payload) || (message_end && !d.utf8.complete())))

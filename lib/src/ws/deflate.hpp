@@ -20,13 +20,13 @@ namespace wring::detail {
 /// Of valid ones: what this side wishes for.
 [[nodiscard]] proto::deflate_parameters parameters_of(ws::deflate_options const& o) noexcept;
 
-/// What both have agreed on, as one side sees it.
+/// What both have agreed on, as one side sees it. Every connection has one, so it is small.
 struct deflate_agreement
 {
-    std::uint8_t own_bits = 0; ///< of the window that this side compresses with; 0: nothing was agreed on
-    std::uint8_t peer_bits = 0;
-    bool own_takeover = false;
-    bool peer_takeover = false;
+    std::uint8_t own_bits : 4 = 0; ///< of the window that this side compresses with; 0: nothing was agreed on
+    std::uint8_t peer_bits : 4 = 0;
+    bool own_takeover : 1 = false;
+    bool peer_takeover : 1 = false;
 
     deflate_agreement() noexcept = default;
     deflate_agreement(proto::deflate_parameters const& p, proto::role self) noexcept;
