@@ -113,7 +113,7 @@ task<> serve(server_options const& options, hub& all)
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "What a client sends reaches all; GET / is a page.", true, false);
+    auto const options = parse_server_options(argc, argv, "What one sends reaches all; GET / is a page.", true, false);
     hub all(options);
     return run([&] { return serve(options, all); }, options.run);
 }

@@ -36,7 +36,8 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                      "%s%s"
                      "  --help            this text\n",
                      argv[0], about,
-                     subprotocols ? "  --subprotocol NAME  spoken here, picked if the client offers it; may repeat, preferred first\n" : "",
+                     !subprotocols ? "" :
+                     "  --subprotocol NAME  spoken here, picked if the client offers it; may repeat, preferred first\n",
                      !websocket ? "" :
                      "  --deflate         compress messages where the client can (permessage-deflate)\n"
                      "  --takeover        the same, with windows that are kept from message to message\n"

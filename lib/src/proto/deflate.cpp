@@ -254,7 +254,7 @@ inflater::progress inflater::step(std::span<std::byte const>& input, std::span<s
         // 128: at the end of a block; the low bits: how many of the last byte's bits are left. Only a call that did
         // something tells.
         if (used > 0 || written > 0) complete_ = (z.data_type & 128) != 0 && (z.data_type & 63) == 0;
-        if (last_block) { // others may follow, and may refer to what was before (section 7.2.3.5)
+        if (last_block) { // others may follow, and may refer to what was before (section 7.2.3.4)
             ::inflateResetKeep(&z);
             complete_ = true;
         }
