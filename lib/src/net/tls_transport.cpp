@@ -179,12 +179,11 @@ public:
         last_call_.owner = this;
         last_call_.on_stop = [](stop_callback& c) noexcept { static_cast<last_call&>(c).owner->finish(); };
         loop_.give_up().add(last_call_);
-        if (finished_)
-            return;
         if (!std::exchange(closing_, true))
             session_->close();
-        inner_->resume_receiving();
         pump(false);
+        if (!finished_)
+            inner_->resume_receiving();
         on_readable(); // perhaps the peer has gone already
     }
 
@@ -239,6 +238,8 @@ private:
 
     void on_readable() noexcept override
     {
+        if (finished_)
+            return;
         if (abandoned_) {
             inner_->inbound().clear();
             if (inner_->ended() && (inner_->end_error() || output_is_out()))
@@ -264,7 +265,7 @@ private:
         if (result > 0)
             sent(static_cast<std::size_t>(result));
         if (finished_)
-            return schedule();
+            return let_go();
         if (result < 0 && result != -EAGAIN && result != -ECANCELED)
             return fail_sending(static_cast<int>(-result));
         pump(false);
@@ -327,17 +328,19 @@ private:
     /// Hands what is encrypted to the transport below. wait: it has to be sent later in any case, with others.
     void pump(bool wait) noexcept
     {
+        if (finished_)
+            return;
         auto& output = session_->output();
         while (!inner_sending_ && !output.empty() && !send_error_) {
             std::array<iovec, 8> buffers;
             std::size_t count = 0;
             for (auto* b = output.front(); b && count < buffers.size(); b = b->next)
                 buffers[count++] = {b->begin, b->size()};
-            std::span<iovec const> const next(buffers.data(), count);
-            ssize_t const n = wait ? -EAGAIN : inner_->try_send(next);
+            std::span<iovec const> const pieces(buffers.data(), count);
+            ssize_t const n = wait ? -EAGAIN : inner_->try_send(pieces);
             if (n == -EAGAIN) {
                 inner_sending_ = true;
-                return inner_->start_send(next);
+                return inner_->start_send(pieces);
             }
             if (n < 0)
                 return fail_sending(static_cast<int>(-n));
@@ -418,10 +421,7 @@ private:
     void step() noexcept
     {
         scheduled_ = false;
-        if (finished_) {
-            if (inner_sending_)
-                return; // it may be reading the output
-            inner_.release()->abandon(reset_);
+        if (finished_ && !inner_) {
             delete this;
             return;
         }
@@ -431,7 +431,7 @@ private:
             receive();
     }
 
-    /// All is over: step() deletes this.
+    /// All is over.
     void finish() noexcept
     {
         if (std::exchange(finished_, true))
@@ -439,8 +439,14 @@ private:
         disarm_timer(*this);
         last_call_.unlink();
         if (inner_sending_)
-            inner_->cancel_send(); // on_sent() goes on
-        schedule();
+            inner_->cancel_send(); // it may be reading the output: on_sent() goes on
+        else
+            let_go();
+    }
+    void let_go() noexcept
+    {
+        inner_.release()->abandon(reset_);
+        schedule(); // and step() deletes: this may be called from within it
     }
 
     transport_ptr inner_;
