@@ -344,7 +344,7 @@ TEST_CASE("a refused connection is the system's error")
 
 TEST_CASE("a connect can be canceled at each of its suspensions")
 {
-    for (kind k : {kind::memory, kind::tcp})
+    for (kind k : {kind::memory, kind::tcp, kind::tls_memory})
         for (int at = 0; at < 10; ++at)
             on_loop([](kind where, int stop_at) -> task<> {
                 auto streams = co_await connected(where, {.chunk = 50});
