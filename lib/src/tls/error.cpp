@@ -72,6 +72,16 @@ tls::errc kind_of(int code) noexcept
     return static_cast<tls::errc>(is_tls_error(code) ? code >> tls_error_shift : code);
 }
 
+std::string alert_name(int alert)
+{
+    std::string const name = SSL_alert_desc_string_long(alert);
+    if (name != "unknown")
+        return name;
+    std::string const reason = reason_of(ERR_LIB_SSL << 16 | (SSL_AD_REASON_OFFSET + alert)); // "tlsv13 alert NAME"
+    auto const at = reason.find("alert ");
+    return at == reason.npos ? reason : reason.substr(at + 6);
+}
+
 class category final : public std::error_category
 {
 public:
@@ -84,8 +94,7 @@ public:
         case tls::errc::truncated: return "the stream ended without a close_notify of TLS: it may have been cut off";
         case tls::errc::not_tls: return "the peer does not speak TLS";
         case tls::errc::untrusted: return distrust(detail);
-        case tls::errc::refused:
-            return std::string("the peer has ended TLS with an alert: ") + SSL_alert_desc_string_long(detail);
+        case tls::errc::refused: return "the peer has ended TLS with an alert: " + alert_name(detail);
         case tls::errc::failed: return "TLS failed: " + reason_of(detail);
         case tls::errc::flooded: return "the peer sends TLS messages without data and without end";
         case tls::errc::unusable: return texts().get(detail);

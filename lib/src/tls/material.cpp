@@ -355,17 +355,19 @@ int tls_material::verify(X509_STORE_CTX* chain, void* self) noexcept
 
 int tls_material::new_session(SSL* ssl, SSL_SESSION* session) noexcept
 {
-    if (char const* const host = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) {
-        of(ssl).keep_session(host, ssl_session_ptr(session));
-        return 1; // the reference was taken over
-    }
-    return 0;
+    // A copy: OpenSSL spoils the one of a connection that is cut off, and that is when a client comes back.
+    if (char const* const host = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name))
+        if (ssl_session_ptr copy(SSL_SESSION_dup(session)); copy)
+            of(ssl).keep_session(host, std::move(copy));
+    return 0; // it remains OpenSSL's
 }
 
 int tls_material::ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac,
                              int encrypt) noexcept
 {
-    return of(ssl).tickets_.set_up(name, iv, cipher, mac, encrypt != 0, ticket_keys::clock::now());
+    int const done = of(ssl).tickets_.set_up(name, iv, cipher, mac, encrypt != 0, ticket_keys::clock::now());
+    // With TLS 1.3 a ticket is for one use (RFC 8446 appendix C.4): the client is to have another.
+    return done == 1 && !encrypt && SSL_version(ssl) == TLS1_3_VERSION ? 2 : done;
 }
 
 // ---- sessions of clients ---------------------------------------------------------------------------------------------
@@ -388,6 +390,10 @@ ssl_session_ptr tls_material::take_session(std::string_view host) noexcept
         std::find_if(sessions_.begin(), sessions_.end(), [&](kept_session const& s) { return s.host == host; });
     if (found == sessions_.end())
         return nullptr;
+    if (SSL_SESSION_get_protocol_version(found->session.get()) < TLS1_3_VERSION) { // may be used again
+        SSL_SESSION_up_ref(found->session.get());
+        return ssl_session_ptr(found->session.get());
+    }
     auto session = std::move(found->session);
     sessions_.erase(found);
     return session;

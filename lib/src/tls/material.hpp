@@ -47,7 +47,7 @@ public:
     /// Whether the name of the host has a part in what is trusted.
     [[nodiscard]] bool checks_host() const noexcept { return checks_host_; }
 
-    /// Sessions that a client may resume, by host; a few, the newest. Each is given once.
+    /// Sessions that a client may resume, by host; a few, the newest.
     void keep_session(std::string_view host, ssl_session_ptr session) noexcept;
     [[nodiscard]] ssl_session_ptr take_session(std::string_view host) noexcept;
 
