@@ -16,15 +16,15 @@ task<response> page(request const& r)
 
 // [session]
 // A function of its own, so that the options are not kept in each session's frame.
-task<result<ws::connection>> open(stream peer)
+task<result<ws::connection>> open(stream peer, tls::context const* tls)
 {
-    return upgrade(std::move(peer), {.origins = "*", .page = page});
+    return upgrade(std::move(peer), {.origins = "*", .page = page, .tls = tls});
 }
 
 // One coroutine per connection; it owns the socket.
-task<> session(stream peer)
+task<> session(stream peer, tls::context const* tls)
 {
-    auto ws = co_await open(std::move(peer));
+    auto ws = co_await open(std::move(peer), tls);
     if (!ws)
         co_return; // no WebSocket: the request has been answered
     while (auto frame = co_await ws->read_frame())
@@ -34,18 +34,19 @@ task<> session(stream peer)
 // [/session]
 
 // [serve]
-task<> accept_sessions(scope& sessions, std::string where)
+task<> accept_sessions(scope& sessions, std::string where, tls::context const* tls)
 {
-    auto server = listen_on(where, "ws://");
+    auto server = listen_on(where, tls ? "wss://" : "ws://");
     while (auto peer = co_await server.accept()) // until run() asks for stop
-        sessions.spawn(session(std::move(*peer)));
+        sessions.spawn(session(std::move(*peer), tls));
 }
 
-task<> serve(server_options const& options)
+task<> serve(server_options const& options, tls::context const* tls)
 {
     scope sessions; // join() returns when every child has ended
     for (auto const& where : options.bind)
-        sessions.spawn(accept_sessions(sessions, where));
+        sessions.spawn(accept_sessions(sessions, where, tls));
+    sessions.spawn(reload_on_hangup(tls));
     co_await sessions.join();
 }
 // [/serve]
@@ -53,5 +54,6 @@ task<> serve(server_options const& options)
 int main(int argc, char** argv)
 {
     auto const options = parse_server_options(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
-    return run([&] { return serve(options); }, options.run);
+    auto const* const tls = make_tls(options);
+    return run([&] { return serve(options, tls); }, options.run);
 }
