@@ -114,7 +114,8 @@ task<> serve(server_options const& options, hub& all)
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "Sends what a client sends to all; GET / is a page to try it.");
-    hub all(options.run.threads, make_tls(options));
+    auto const options = parse_server_options(argc, argv, "Sends what a client sends to all; GET / is a page to try it.",
+                                              server_extras::tls);
+    hub all(options.run.threads, options.tls);
     return run([&] { return serve(options, all); }, options.run);
 }

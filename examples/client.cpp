@@ -25,13 +25,10 @@ task<> send_lines(ws::connection& ws)
 // [talk]
 task<> talk(client_options const& options)
 {
-    auto const trust = tls::context::client({.ca = options.ca, .dangerously_skip_verification = options.insecure});
-    if (!trust)
-        throw std::runtime_error("can't speak TLS: " + trust.error().message());
     auto ws = co_await connect(options.url, {.subprotocols = options.subprotocols,
                                              .origin = options.origin,
                                              .headers = options.headers,
-                                             .tls = &*trust});
+                                             .tls = options.tls});
     if (!ws)
         throw std::runtime_error("can't connect to " + options.url + ": " + ws.error().message());
     scope sending;

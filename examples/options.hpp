@@ -18,14 +18,32 @@
 struct server_options
 {
     std::vector<std::string> bind;
+    std::string subprotocols;
     std::string tls_cert;
     std::string tls_key;
+    wring::tls::context const* tls = nullptr; // that the two files ask for
     wring::run_options run;
 };
 
-/// Reads the options that all the example servers have. Ends the program on --help (0) and on bad usage (2).
-inline server_options parse_server_options(int argc, char** argv, char const* about, bool with_tls = true)
+/// What a server knows beside addresses, threads and engines.
+enum class server_extras { none, tls, tls_and_subprotocols };
+
+/// What the options ask for, for as long as the program runs. Where it can't be had the program ends and says why.
+inline wring::tls::context const* keep_tls(wring::result<wring::tls::context> asked_for)
 {
+    static auto const kept = std::move(asked_for);
+    if (!kept) {
+        std::fprintf(stderr, "can't speak TLS: %s\n", kept.error().message().c_str());
+        std::exit(1);
+    }
+    return &*kept;
+}
+
+/// Reads the options of an example server. Ends the program on --help (0) and on bad usage (2).
+inline server_options parse_server_options(int argc, char** argv, char const* about, server_extras extras)
+{
+    bool const with_tls = extras != server_extras::none;
+    bool const with_subprotocols = extras == server_extras::tls_and_subprotocols;
     auto usage = [&](std::FILE* to) {
         std::fprintf(to,
                      "usage: %s [--bind HOST:PORT]... %s[--threads N] [--engine auto|uring|asio]\n\n%s\n\n"
@@ -33,11 +51,14 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                      "                    unix:/path or unix:@name for a Unix socket (default 127.0.0.1:9001)\n"
                      "  --threads N       event loops, each on a thread of its own (default 1; 0: one per processor)\n"
                      "  --engine NAME     auto, uring or asio (default auto: io_uring where it works, else epoll)\n"
-                     "  --help            this text\n%s",
+                     "%s%s  --help            this text\n",
                      argv[0], with_tls ? "[--tls-cert FILE --tls-key FILE] " : "", about,
                      with_tls ? "  --tls-cert FILE   the server's certificate and its chain (PEM): then wss:// is spoken\n"
                                 "  --tls-key FILE    its private key; SIGHUP reads both files again\n"
-                              : "");
+                              : "",
+                     with_subprotocols
+                         ? "  --subprotocol NAME  spoken here, picked if the client offers it; may repeat, preferred first\n"
+                         : "");
     };
     auto refuse = [&](char const* what, char const* value) {
         std::fprintf(stderr, "%s: %s: %s\n\n", argv[0], what, value);
@@ -48,8 +69,10 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                             {"threads", required_argument, nullptr, 't'},
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
+                            // Null ends the list.
                             {with_tls ? "tls-cert" : nullptr, required_argument, nullptr, 'c'},
                             {"tls-key", required_argument, nullptr, 'k'},
+                            {with_subprotocols ? "subprotocol" : nullptr, required_argument, nullptr, 's'},
                             {}};
     server_options options;
     for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
@@ -71,6 +94,7 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
             break;
         case 'c': options.tls_cert = optarg; break;
         case 'k': options.tls_key = optarg; break;
+        case 's': options.subprotocols.append(options.subprotocols.empty() ? "" : ",").append(optarg); break;
         case 'h': usage(stdout); std::exit(0);
         default: usage(stderr); std::exit(2);
         }
@@ -79,6 +103,8 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
         refuse("unexpected argument", argv[optind]);
     if (options.tls_cert.empty() != options.tls_key.empty())
         refuse("missing", options.tls_cert.empty() ? "--tls-cert" : "--tls-key");
+    if (!options.tls_cert.empty())
+        options.tls = keep_tls(wring::tls::context::server(options.tls_cert, options.tls_key));
     if (options.bind.empty())
         options.bind.emplace_back("127.0.0.1:9001");
     return options;
@@ -96,19 +122,6 @@ inline wring::listener listen_on(std::string const& where, char const* scheme)
         std::fflush(stdout);
     }
     return std::move(*bound);
-}
-
-/// The context that --tls-cert and --tls-key ask for, or null. Where they can't be used the program ends and says why.
-inline wring::tls::context const* make_tls(server_options const& options)
-{
-    if (options.tls_cert.empty())
-        return nullptr;
-    static auto const made = wring::tls::context::server(options.tls_cert, options.tls_key);
-    if (!made) {
-        std::fprintf(stderr, "can't speak TLS: %s\n", made.error().message().c_str());
-        std::exit(1);
-    }
-    return &*made;
 }
 
 /// Reads the files of TLS again on each SIGHUP: new connections use them, open ones go on. On the first loop only.
@@ -136,9 +149,8 @@ struct client_options
     std::string url;
     std::string origin;
     std::string subprotocols;
-    std::string ca;
     std::vector<wring::header> headers; // views of the command line
-    bool insecure = false;
+    wring::tls::context const* tls = nullptr; // null: the system's trust
     wring::run_options run;
 };
 
@@ -169,6 +181,7 @@ inline client_options parse_client_options(int argc, char** argv)
                             {"help", no_argument, nullptr, 'h'},
                             {}};
     client_options options;
+    wring::tls::client_options trust;
     for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
         std::string_view const value = optarg ? optarg : "";
         auto const engine = c == 'e' ? wring::parse_engine(value) : wring::engine_kind::automatic;
@@ -181,9 +194,9 @@ inline client_options parse_client_options(int argc, char** argv)
         else if (c == 'H' && value.find(':') != value.npos)
             options.headers.push_back(parse_header(value));
         else if (c == 'a')
-            options.ca = value;
+            trust.ca = value;
         else if (c == 'i')
-            options.insecure = true;
+            trust.dangerously_skip_verification = true;
         else if (c == 'e' && engine)
             options.run.engine = *engine;
         else
@@ -192,5 +205,7 @@ inline client_options parse_client_options(int argc, char** argv)
     if (argc - optind != 1)
         usage(stderr, 2);
     options.url = argv[optind];
+    if (!trust.ca.empty() || trust.dangerously_skip_verification)
+        options.tls = keep_tls(wring::tls::context::client(trust));
     return options;
 }
