@@ -79,7 +79,6 @@ struct name_hook
     }
 };
 
-// [session]
 task<> session(stream peer, hub& all)
 {
     name_hook name;
@@ -95,11 +94,10 @@ task<> session(stream peer, hub& all)
     }
     all.announce(who + " left, " + std::to_string(--all.here) + " here");
 }
-// [/session]
 
 task<> accept_sessions(scope& sessions, std::string where, hub& all)
 {
-    auto server = listen_on(where, "ws://");
+    auto server = listen_on(where, all.options.ws.tls ? "wss://" : "ws://");
     while (auto peer = co_await server.accept())
         sessions.spawn(session(std::move(*peer), all));
 }
@@ -108,12 +106,13 @@ task<> serve(server_options const& options, hub& all)
 {
     scope sessions;
     for (auto const& where : options.bind) sessions.spawn(accept_sessions(sessions, where, all));
+    sessions.spawn(reload_on_hangup(options.ws.tls));
     co_await sessions.join();
 }
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "What one sends reaches all; GET / is a page.", true, false);
+    auto const options = parse_server_options(argc, argv, "What one sends reaches all; GET / is a page.");
     hub all(options);
     return run([&] { return serve(options, all); }, options.run);
 }
