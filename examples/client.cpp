@@ -60,7 +60,7 @@ client_options parse(int argc, char** argv)
         else if (c == 'H' && std::string_view(optarg).find(':') != std::string_view::npos)
             options.headers.push_back(parse_header(optarg));
         else if (c == 'n' || c == 'k')
-            options.deflate = {.on = c == 'k', .server_takeover = c == 'k', .client_takeover = c == 'k'};
+            options.deflate = {.on = c == 'k', .server_takeover = true, .client_takeover = true, .threshold = 32};
         else if (c == 'e' && engine)
             options.run.engine = *engine;
         else

@@ -40,7 +40,7 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                      "  --subprotocol NAME  spoken here, picked if the client offers it; may repeat, preferred first\n",
                      !websocket ? "" :
                      "  --deflate         compress messages where the client can (permessage-deflate)\n"
-                     "  --takeover        the same, with windows that are kept from message to message\n"
+                     "  --takeover        the same, with windows that are kept, so small messages become smaller too\n"
                      "  --max-message N   bytes of a message at most (default 1048576; 0: no limit)\n"
                      "  --max-fragments N frames of a message at most (default 1024; 0: no limit)\n");
     };
@@ -82,7 +82,9 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                 refuse("not an engine", optarg);
             break;
         case 'd': options.ws.deflate.on = true; break;
-        case 'k': options.ws.deflate = {.on = true, .server_takeover = true, .client_takeover = true}; break;
+        case 'k':
+            options.ws.deflate = {.on = true, .server_takeover = true, .client_takeover = true, .threshold = 32};
+            break;
         case 'm': options.ws.max_message = options.ws.max_frame = number("not a number of bytes", 1UL << 31); break;
         case 'f': options.ws.max_fragments = number("not a number of frames", 1UL << 31); break;
         case 's': options.subprotocols.append(options.subprotocols.empty() ? "" : ",").append(optarg); break;
