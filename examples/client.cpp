@@ -9,69 +9,6 @@
 
 using namespace wring;
 
-<<<<<<< HEAD
-=======
-struct client_options
-{
-    std::string url;
-    std::string origin;
-    std::string subprotocols;
-    std::vector<header> headers; // views of the command line
-    ws::deflate_options deflate{.on = true};
-    run_options run;
-};
-
-header parse_header(std::string_view line)
-{
-    auto const colon = std::min(line.find(':'), line.size());
-    auto const value = std::min(line.find_first_not_of(" \t", colon + 1), line.size());
-    return {line.substr(0, colon), line.substr(value)};
-}
-
-client_options parse(int argc, char** argv)
-{
-    auto usage = [&](std::FILE* to, int status) {
-        std::fprintf(to,
-                     "usage: %s URL [--origin ORIGIN] [--header 'Name: value']... [--subprotocol NAME]...\n"
-                     "       [--no-deflate | --takeover] [--engine auto|uring|asio]\n\n"
-                     "Sends each line of standard input to ws://HOST[:PORT]/PATH, prints what comes back, and closes\n"
-                     "at the end of the input. Exit status: 0 after a clean close, 1 otherwise.\n"
-                     "Messages are compressed where the server can, with --takeover with reference to those before.\n",
-                     argv[0]);
-        std::exit(status);
-    };
-    option const known[] = {{"origin", required_argument, nullptr, 'o'},
-                            {"header", required_argument, nullptr, 'H'},
-                            {"subprotocol", required_argument, nullptr, 's'},
-                            {"no-deflate", no_argument, nullptr, 'n'}, {"takeover", no_argument, nullptr, 'k'},
-                            {"engine", required_argument, nullptr, 'e'},
-                            {"help", no_argument, nullptr, 'h'},
-                            {}};
-    client_options options;
-    for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
-        auto const engine = c == 'e' ? parse_engine(optarg) : engine_kind::automatic;
-        if (c == 'h')
-            usage(stdout, 0);
-        else if (c == 'o')
-            options.origin = optarg;
-        else if (c == 's')
-            options.subprotocols += (options.subprotocols.empty() ? "" : ",") + std::string(optarg);
-        else if (c == 'H' && std::string_view(optarg).find(':') != std::string_view::npos)
-            options.headers.push_back(parse_header(optarg));
-        else if (c == 'n' || c == 'k')
-            options.deflate = {.on = c == 'k', .server_takeover = true, .client_takeover = true, .threshold = 32};
-        else if (c == 'e' && engine)
-            options.run.engine = *engine;
-        else
-            usage(stderr, 2);
-    }
-    if (argc - optind != 1)
-        usage(stderr, 2);
-    options.url = argv[optind];
-    return options;
-}
-
->>>>>>> deflate
 // [send]
 task<> send_lines(ws::connection& ws)
 {

@@ -100,13 +100,9 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
         case 'c': cert = optarg; break;
         case 'k': key = optarg; break;
         case 'd': options.ws.deflate.on = true; break;
-<<<<<<< HEAD
-        case 'o': options.ws.deflate = {.on = true, .server_takeover = true, .client_takeover = true}; break;
-=======
-        case 'k':
+        case 'o':
             options.ws.deflate = {.on = true, .server_takeover = true, .client_takeover = true, .threshold = 32};
             break;
->>>>>>> deflate
         case 'm': options.ws.max_message = options.ws.max_frame = number("not a number of bytes", 1UL << 31); break;
         case 'f': options.ws.max_fragments = number("not a number of frames", 1UL << 31); break;
         case 's': subprotocols.append(subprotocols.empty() ? "" : ",").append(optarg); break;
@@ -228,7 +224,7 @@ inline client_options parse_client_options(int argc, char** argv)
         else if (c == 'i')
             trust.dangerously_skip_verification = true;
         else if (c == 'n' || c == 'k')
-            options.deflate = {.on = c == 'k', .server_takeover = c == 'k', .client_takeover = c == 'k'};
+            options.deflate = {.on = c == 'k', .server_takeover = true, .client_takeover = true, .threshold = 32};
         else if (c == 'e' && engine)
             options.run.engine = *engine;
         else
