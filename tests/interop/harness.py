@@ -166,12 +166,13 @@ class Suite:
         return str(self.scratch / f"{self._paths}.sock")
 
     async def run(self, name, scenario, *arguments):
+        """Tells how the scenario went; where it returns a string, that it was skipped, and why."""
         name = f"{name}, {self.title}"
         running = set()
         Program.running.set(running)
-        problem = None
+        problem = skipped = None
         try:
-            await wait(scenario(*arguments), "the whole scenario", 3 * PATIENCE)
+            skipped = await wait(scenario(*arguments), "the whole scenario", 3 * PATIENCE)
         except Failure as failure:
             problem = str(failure)
         except Exception:       # noqa: BLE001 - the next scenarios shall run
@@ -180,7 +181,7 @@ class Suite:
             if problem:
                 problem += f"\n{program.name} (left running) said: {program.log!r} {program.errors!r}"
             await program.kill()
-        self.tell(name, problem)
+        self.tell(f"{name} # skip {skipped}" if skipped and not problem else name, problem)
 
     def tell(self, name, problem):
         if problem is None:
