@@ -145,15 +145,15 @@ def look(wire, words, peer):
 
 # ---- peers -------------------------------------------------------------------------------------------------------------
 
-def node(name):
+def node(name, folder=""):
     def command():
-        folder = pathlib.Path(given.npm) / "nightly"
-        if not (folder / "node_modules" / name).is_dir():
+        where = pathlib.Path(given.npm) / folder
+        if not (where / "node_modules" / name).is_dir():
             harness.skip(f"the npm package {name} is missing {SETUP}")
         program = shutil.which(given.node)
         if not program:
             harness.skip(f"there is no {given.node} (tools/setup --tests installs it)")
-        return [program, str(PEERS / f"{name}.cjs"), str(folder)]
+        return [program, str(PEERS / f"{name}.cjs"), str(where)]
     return command
 
 
@@ -205,8 +205,10 @@ def built(name, sources, command, *more):
 
 
 COMMANDS = {
-    "undici": node("undici"),
-    "websocket": node("websocket"),
+    "ws": node("ws"),
+    "undici": node("undici", "nightly"),
+    "websocket": node("websocket", "nightly"),
+    "websockets": python("websockets", "python3-websockets"),
     "aiohttp": python("aiohttp", "python3-aiohttp"),
     "tornado": python("tornado", "python3-tornado"),
     "gorilla": gorilla,
@@ -218,7 +220,7 @@ COMMANDS = {
 CLIENTS_ONLY = {"undici", "chromium"}
 # What they do otherwise than others; docs/reference/interop.md says more.
 NEVER_COMPRESS = {"undici"}             # agrees to it, and sends as it is
-ANSWERS_1000 = {"aiohttp"}              # a close frame is answered with 1000, whatever its code
+ANSWERS_1000 = {"aiohttp", "websocket"} # a close frame is answered with 1000, whatever its code
 
 
 # ---- the two sides -----------------------------------------------------------------------------------------------------
@@ -352,7 +354,7 @@ if __name__ == "__main__":
     given = harness.arguments(__doc__, peer=dict(choices=sorted(COMMANDS), required=True), engine=dict(default="auto"),
                               wring=dict(type=pathlib.Path, required=True, help="the program made of peers/wring_peer.cpp"),
                               work=dict(type=pathlib.Path, required=True, help="folder that keeps compiled peers"),
-                              node=dict(default="node"), npm=dict(default="", help="folder with nightly/node_modules"))
+                              node=dict(default="node"), npm=dict(default="", help="folder with node_modules and nightly/node_modules"))
     os.environ["WRING_ENGINE"] = given.engine       # for wring_peer
     given.work.mkdir(parents=True, exist_ok=True)
     command = COMMANDS[given.peer]()

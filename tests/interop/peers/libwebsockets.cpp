@@ -14,13 +14,14 @@ struct out
     lws_write_protocol kind;
 };
 
-/// One connection: made by new when it opens, deleted when it ends.
+/// One connection: made when it opens, deleted when it ends.
 struct session
 {
     peer::job const* job = nullptr; // a client's
     std::deque<out> to_send;
     std::string got;
     bool closing = false; // once to_send is empty
+    bool close_sent = false;
     unsigned sent = 0;    // messages
 };
 
@@ -78,7 +79,7 @@ int writable(lws* wsi, session& s)
     if (!problem.empty())
         return -1;
     if (s.to_send.empty()) {
-        if (!s.closing)
+        if (!s.closing || std::exchange(s.close_sent, true)) // it asks again while it waits for the answer
             return 0;
         std::string reason = s.job ? "bye" : "as asked";
         lws_close_reason(wsi, static_cast<lws_close_status>(s.job ? 1000 : 4001),
