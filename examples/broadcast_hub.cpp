@@ -14,7 +14,7 @@ using namespace wring;
 class hub
 {
 public:
-    explicit hub(std::size_t loops) : rooms_(loops) {}
+    explicit hub(server_options const& o) : options(o), rooms_(o.run.threads) {}
 
     /// While it lives, a connection gets what is published: a session leaves on every way out.
     struct member
@@ -42,6 +42,7 @@ public:
     }
     void announce(std::string const& text) { publish(ws::shared_message::text("* " + text)); }
 
+    server_options const& options;
     std::atomic<unsigned> last_number{0}, here{0};
 private:
     struct room
@@ -82,7 +83,7 @@ struct name_hook
 task<> session(stream peer, hub& all)
 {
     name_hook name;
-    auto ws = co_await upgrade(std::move(peer), {.authorize = name, .page = page});
+    auto ws = co_await upgrade(std::move(peer), with_hooks(all.options.ws, name, page));
     if (!ws) co_return;
     std::string const who = name.name + " " + std::to_string(++all.last_number);
     {
@@ -106,14 +107,13 @@ task<> accept_sessions(scope& sessions, std::string where, hub& all)
 task<> serve(server_options const& options, hub& all)
 {
     scope sessions;
-    for (auto const& where : options.bind)
-        sessions.spawn(accept_sessions(sessions, where, all));
+    for (auto const& where : options.bind) sessions.spawn(accept_sessions(sessions, where, all));
     co_await sessions.join();
 }
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "Sends what a client sends to all; GET / is a page to try it.", false);
-    hub all(options.run.threads);
+    auto const options = parse_server_options(argc, argv, "What one sends reaches all; GET / is a page.", true, false);
+    hub all(options);
     return run([&] { return serve(options, all); }, options.run);
 }

@@ -18,6 +18,7 @@ struct client_options
     std::string origin;
     std::string subprotocols;
     std::vector<header> headers; // views of the command line
+    ws::deflate_options deflate{.on = true};
     run_options run;
 };
 
@@ -33,15 +34,17 @@ client_options parse(int argc, char** argv)
     auto usage = [&](std::FILE* to, int status) {
         std::fprintf(to,
                      "usage: %s URL [--origin ORIGIN] [--header 'Name: value']... [--subprotocol NAME]...\n"
-                     "       [--engine auto|uring|asio]\n\n"
+                     "       [--no-deflate | --takeover] [--engine auto|uring|asio]\n\n"
                      "Sends each line of standard input to ws://HOST[:PORT]/PATH, prints what comes back, and closes\n"
-                     "at the end of the input. Exit status: 0 after a clean close, 1 otherwise.\n",
+                     "at the end of the input. Exit status: 0 after a clean close, 1 otherwise.\n"
+                     "Messages are compressed where the server can, with --takeover with reference to those before.\n",
                      argv[0]);
         std::exit(status);
     };
     option const known[] = {{"origin", required_argument, nullptr, 'o'},
                             {"header", required_argument, nullptr, 'H'},
                             {"subprotocol", required_argument, nullptr, 's'},
+                            {"no-deflate", no_argument, nullptr, 'n'}, {"takeover", no_argument, nullptr, 'k'},
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
                             {}};
@@ -56,6 +59,8 @@ client_options parse(int argc, char** argv)
             options.subprotocols += (options.subprotocols.empty() ? "" : ",") + std::string(optarg);
         else if (c == 'H' && std::string_view(optarg).find(':') != std::string_view::npos)
             options.headers.push_back(parse_header(optarg));
+        else if (c == 'n' || c == 'k')
+            options.deflate = {.on = c == 'k', .server_takeover = c == 'k', .client_takeover = c == 'k'};
         else if (c == 'e' && engine)
             options.run.engine = *engine;
         else
@@ -83,8 +88,8 @@ task<> send_lines(ws::connection& ws)
 // [talk]
 task<> talk(client_options const& options)
 {
-    auto ws = co_await connect(
-        options.url, {.subprotocols = options.subprotocols, .origin = options.origin, .headers = options.headers});
+    auto ws = co_await connect(options.url, {.subprotocols = options.subprotocols, .origin = options.origin,
+                                             .headers = options.headers, .deflate = options.deflate});
     if (!ws)
         throw std::runtime_error("can't connect to " + options.url + ": " + ws.error().message());
     scope sending;

@@ -18,7 +18,11 @@ task<response> page(request const& r)
 // A function of its own, so that the options are not kept in each session's frame.
 task<result<ws::connection>> open(stream peer, server_options const& options)
 {
-    return upgrade(std::move(peer), {.subprotocols = options.subprotocols, .origins = "*", .page = page});
+    auto how = options.ws;
+    how.subprotocols = options.subprotocols;
+    how.origins = "*";
+    how.page = page;
+    return upgrade(std::move(peer), how);
 }
 
 // One coroutine per connection; it owns the socket.

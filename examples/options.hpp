@@ -18,11 +18,13 @@ struct server_options
     std::vector<std::string> bind;
     std::string subprotocols;
     wring::run_options run;
+    wring::ws::upgrade_options ws;
 };
 
-/// Reads the options that all the example servers have, --subprotocol where the server is asked for it. Ends the program on --help (0) and on
-/// bad usage (2).
-inline server_options parse_server_options(int argc, char** argv, char const* about, bool subprotocols = true)
+/// Reads the options that all the example servers have; those of WebSocket, --subprotocol only where it is asked for.
+/// Ends the program on --help (0) and on bad usage (2).
+inline server_options parse_server_options(int argc, char** argv, char const* about, bool websocket = true,
+                                           bool subprotocols = true)
 {
     auto usage = [&](std::FILE* to) {
         std::fprintf(to,
@@ -31,31 +33,46 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                      "                    unix:/path or unix:@name for a Unix socket (default 127.0.0.1:9001)\n"
                      "  --threads N       event loops, each on a thread of its own (default 1; 0: one per processor)\n"
                      "  --engine NAME     auto, uring or asio (default auto: io_uring where it works, else epoll)\n"
-                     "%s  --help            this text\n",
+                     "%s%s"
+                     "  --help            this text\n",
                      argv[0], about,
-                     subprotocols ? "  --subprotocol NAME  spoken here, picked if the client offers it; may repeat, preferred first\n" : "");
+                     !subprotocols ? "" :
+                     "  --subprotocol NAME  spoken here, picked if the client offers it; may repeat, preferred first\n",
+                     !websocket ? "" :
+                     "  --deflate         compress messages where the client can (permessage-deflate)\n"
+                     "  --takeover        the same, with windows that are kept from message to message\n"
+                     "  --max-message N   bytes of a message at most (default 1048576; 0: no limit)\n"
+                     "  --max-fragments N frames of a message at most (default 1024; 0: no limit)\n");
     };
     auto refuse = [&](char const* what, char const* value) {
         std::fprintf(stderr, "%s: %s: %s\n\n", argv[0], what, value);
         usage(stderr);
         std::exit(2);
     };
+    auto number = [&](char const* what, unsigned long most) {
+        char* end = nullptr;
+        unsigned long const n = std::strtoul(optarg, &end, 10);
+        if (end == optarg || *end || n > most || *optarg == '-')
+            refuse(what, optarg);
+        return static_cast<unsigned>(n);
+    };
     option const known[] = {{"bind", required_argument, nullptr, 'b'},
                             {"threads", required_argument, nullptr, 't'},
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
-                            {subprotocols ? "subprotocol" : nullptr, required_argument, nullptr, 's'}, // null: the last one
+                            {websocket ? "deflate" : nullptr, no_argument, nullptr, 'd'}, // null: the last one
+                            {"takeover", no_argument, nullptr, 'k'},
+                            {"max-message", required_argument, nullptr, 'm'},
+                            {"max-fragments", required_argument, nullptr, 'f'},
+                            {subprotocols ? "subprotocol" : nullptr, required_argument, nullptr, 's'},
                             {}};
     server_options options;
     for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
         switch (c) {
         case 'b': options.bind.emplace_back(optarg); break;
         case 't': {
-            char* end = nullptr;
-            unsigned long const n = std::strtoul(optarg, &end, 10);
-            if (end == optarg || *end || n > 1024)
-                refuse("not a number of threads", optarg);
-            options.run.threads = n ? static_cast<unsigned>(n) : std::max(1U, std::thread::hardware_concurrency());
+            unsigned const n = number("not a number of threads", 1024);
+            options.run.threads = n ? n : std::max(1U, std::thread::hardware_concurrency());
             break;
         }
         case 'e':
@@ -64,6 +81,10 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
             else
                 refuse("not an engine", optarg);
             break;
+        case 'd': options.ws.deflate.on = true; break;
+        case 'k': options.ws.deflate = {.on = true, .server_takeover = true, .client_takeover = true}; break;
+        case 'm': options.ws.max_message = options.ws.max_frame = number("not a number of bytes", 1UL << 31); break;
+        case 'f': options.ws.max_fragments = number("not a number of frames", 1UL << 31); break;
         case 's': options.subprotocols.append(options.subprotocols.empty() ? "" : ",").append(optarg); break;
         case 'h': usage(stdout); std::exit(0);
         default: usage(stderr); std::exit(2);
@@ -74,6 +95,15 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
     if (options.bind.empty())
         options.bind.emplace_back("127.0.0.1:9001");
     return options;
+}
+
+/// Options of connections, with these hooks.
+inline wring::ws::upgrade_options with_hooks(wring::ws::upgrade_options o, wring::request_hook authorize,
+                                             wring::request_hook page)
+{
+    o.authorize = authorize;
+    o.page = page;
+    return o;
 }
 
 /// Listens, or throws what a user should read. The first loop says so in one line.

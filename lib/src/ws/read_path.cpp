@@ -94,7 +94,8 @@ bool connection_core::complete(reading& op) noexcept
 void connection_core::receive_rest(reading const& op) noexcept
 {
     auto const rest = session_.frame_remaining();
-    if (rest < worth_receiving_directly || paused_ || !transport_->receives_directly())
+    if (rest < worth_receiving_directly || paused_ || session_.receiving_compressed() ||
+        !transport_->receives_directly())
         return;
     if (!std::exchange(direct_, true))
         transport_->pause_receiving();
@@ -188,7 +189,9 @@ void connection_core::assemble(piece const& p, std::size_t n)
         assembly_op_ = p.op;
         assembly_starts_ = p.message_start;
     }
-    assembly_.append(p.payload.first(n), loop_.blocks());
+    // A message that is decompressed does not say how large it becomes: it must not have twice its limit on the way.
+    assembly_.append(p.payload.first(n), loop_.blocks(),
+                     agreed_ ? assembly::growth::in_place : assembly::growth::doubled);
 }
 
 bool connection_core::next_piece(piece& out)
@@ -215,6 +218,13 @@ bool connection_core::next_piece(piece& out)
 bool connection_core::pull(piece& out, bool wanted)
 {
     while (phase_ == phase::open || phase_ == phase::closing) {
+        if (deflate_ && deflate_->input_waits) {
+            if (!may_inflate())
+                return false;
+            if (inflate(out) && wanted)
+                return true;
+            continue;
+        }
         auto& inbound = transport_->inbound();
         engine::block* const first = inbound.front();
         if (!first) {
@@ -255,10 +265,15 @@ bool connection_core::pull(piece& out, bool wanted)
         case proto::event::kind::pong: received_pong(e.payload); continue;
         case proto::event::kind::close: received_close(e); return false;
         case proto::event::kind::violation:
-            fail({static_cast<int>(e.error), ws::protocol_category()},
-                 static_cast<ws::close_code>(proto::close_code_for(e.error)), proto::message(e.error));
+            violated(e.error);
             return false;
         case proto::event::kind::data:
+            if (e.compressed) {
+                // Dropped or not, what comes later may refer to it, as long as somebody may read that.
+                if (!orphaned_)
+                    start_inflating(e, std::move(keep));
+                continue;
+            }
             if (!wanted)
                 continue;
             out.block = std::move(keep);
