@@ -30,7 +30,10 @@ SCENARIOS = [
     Scenario("binary", "b:0 b:1 b:125 b:126 b:65535 b:65536 close"),
     Scenario("1 MiB", "t:1048576 b:1048576 close"),
     Scenario("fragmented", "T:3000 T:70000 B:200000 close"),
+    Scenario("compressed", "deflate t:5000 t:5000 t:0 b:100000 t:1048576 close"),
+    Scenario("compressed and fragmented", "deflate T:3000 T:70000 B:200000 close"),
 ]
+COMPRESSED = dict(SCENARIOS)["compressed"]
 
 
 # ---- the wire ----------------------------------------------------------------------------------------------------------
@@ -276,7 +279,7 @@ class Matrix:
     def __init__(self, suite, command):
         self.suite, self.peer = suite, command
         self.theirs, self.ours = Client(command), Client([str(given.wring.resolve())])
-        self.echo_server = [str(Program.examples / "echo_server"), "--bind", "127.0.0.1:0", "--engine", given.engine]
+        self.echo_server = [str(Program.examples / "echo_server"), "--bind", "127.0.0.1:0", "--engine", given.engine, "--deflate"]
         self.fragmenting = [str(given.wring.resolve()), "serve"]
 
     async def run(self, name, scenario, *arguments):
@@ -291,15 +294,17 @@ class Matrix:
     async def all_of_it(self):
         for name, words in SCENARIOS:
             await self.run(f"connects: {name}", self.connects, self.echo_server, words)
+        await self.run("connects: compressed, windows kept", self.connects, self.echo_server + ["--takeover"], COMPRESSED)
         await self.run("connects: the server leaves", self.connects_and_server_leaves)
         for name, words in SCENARIOS:
-            if name != "fragmented":
+            if "fragmented" not in name:
                 await self.run(f"connects: {name}, answered in fragments", self.connects, self.fragmenting, words, True)
         await self.run("connects: the server closes", self.connects, self.fragmenting, "t:5 asked")
         if given.peer in CLIENTS_ONLY:
             return
         for name, words in SCENARIOS:
             await self.run(f"serves: {name}", self.serves, words)
+        await self.run("serves: compressed, windows kept", self.serves, "takeover " + COMPRESSED)
         await self.run("serves: the server closes", self.serves, "t:5 asked")
         await self.run("serves: lines of the example client", self.serves_example)
 

@@ -28,7 +28,7 @@ static task<result<>> send(ws::connection& ws, peer::message const& message)
 
 static task<result<ws::connection>> open(stream peer)
 {
-    return upgrade(std::move(peer), {.origins = "*"});
+    return upgrade(std::move(peer), {.origins = "*", .deflate = {.on = true}});
 }
 
 static task<> echo(stream peer)
@@ -61,7 +61,8 @@ static task<> serve()
 
 static task<> talk(peer::job const& j)
 {
-    auto ws = (co_await connect(j.url)).value();
+    ws::deflate_options const deflate{.on = j.deflate, .server_takeover = j.takeover, .client_takeover = j.takeover};
+    auto ws = (co_await connect(j.url, {.deflate = deflate})).value();
     for (auto const& message : j.messages) {
         (co_await send(ws, message)).value();
         auto got = co_await ws.read();
