@@ -30,10 +30,11 @@ SCENARIOS = [
     Scenario("binary", "b:0 b:1 b:125 b:126 b:65535 b:65536 close"),
     Scenario("1 MiB", "t:1048576 b:1048576 close"),
     Scenario("fragmented", "T:3000 T:70000 B:200000 close"),
-    Scenario("compressed", "deflate t:5000 t:5000 t:0 b:100000 t:1048576 close"),
+    Scenario("compressed", "deflate t:5000 t:5000 b:100000 t:1048576 close"),
+    Scenario("compressed or empty", "deflate t:5000 t:0 b:0 t:5000 close"),
     Scenario("compressed and fragmented", "deflate T:3000 T:70000 B:200000 close"),
 ]
-COMPRESSED = dict(SCENARIOS)["compressed"]
+COMPRESSED = SCENARIOS[-3:]
 
 
 # ---- the wire ----------------------------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ def chromium():
 
 def compiled(name, header, package, *libraries):
     def command():
-        compiler = ["g++", "-std=c++17", "-O1"]
+        compiler = ["g++", "-std=c++17"]
         there = subprocess.run([*compiler, "-E", "-x", "c++", "-"], input=f"#include <{header}>\n", text=True, capture_output=True)
         if there.returncode:
             harness.skip(f"{package} is missing {SETUP}")
@@ -224,6 +225,10 @@ CLIENTS_ONLY = {"undici", "chromium"}
 # What they do otherwise than others; docs/reference/interop.md says more.
 NEVER_COMPRESS = {"undici"}             # agrees to it, and sends as it is
 ANSWERS_1000 = {"aiohttp", "websocket"} # a close frame is answered with 1000, whatever its code
+
+
+Known = collections.namedtuple("Known", "scenarios failure why")
+KNOWN = {}
 
 
 # ---- the two sides -----------------------------------------------------------------------------------------------------
@@ -289,12 +294,18 @@ class Matrix:
                 await scenario(*arguments)
             except Cannot as why:
                 return str(why)
+            except Failure as failure:
+                for known in KNOWN.get(given.peer, []):
+                    if re.match(known.scenarios, name) and known.failure in str(failure):
+                        return known.why
+                raise
         await self.suite.run(name, tried)
 
     async def all_of_it(self):
         for name, words in SCENARIOS:
             await self.run(f"connects: {name}", self.connects, self.echo_server, words)
-        await self.run("connects: compressed, windows kept", self.connects, self.echo_server + ["--takeover"], COMPRESSED)
+        for name, words in COMPRESSED:
+            await self.run(f"connects: {name}, windows kept", self.connects, self.echo_server + ["--takeover"], words)
         await self.run("connects: the server leaves", self.connects_and_server_leaves)
         for name, words in SCENARIOS:
             if "fragmented" not in name:
@@ -304,7 +315,8 @@ class Matrix:
             return
         for name, words in SCENARIOS:
             await self.run(f"serves: {name}", self.serves, words)
-        await self.run("serves: compressed, windows kept", self.serves, "takeover " + COMPRESSED)
+        for name, words in COMPRESSED:
+            await self.run(f"serves: {name}, windows kept", self.serves, "takeover " + words)
         await self.run("serves: the server closes", self.serves, "t:5 asked")
         await self.run("serves: lines of the example client", self.serves_example)
 

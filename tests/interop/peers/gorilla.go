@@ -25,8 +25,10 @@ func messageOf(kind string, size int) (int, []byte) {
 		return websocket.TextMessage, []byte(text + strings.Repeat("x", size-len(text)))
 	}
 	data := make([]byte, size)
+	state := uint32(1)
 	for at := range data {
-		data[at] = byte(at % 251)
+		state = state*1103515245 + 12345
+		data[at] = byte(state >> 28)
 	}
 	return websocket.BinaryMessage, data
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSL-1.0
 """What the peers in Python have in common: messages, and a line of input after the other."""
 import asyncio
+import functools
 import sys
 
 
@@ -17,8 +18,13 @@ def text_of(size):
     return text + "x" * (size - len(text.encode()))
 
 
+@functools.lru_cache(maxsize=None)
 def bytes_of(size):
-    return (bytes(range(251)) * (size // 251 + 1))[:size]
+    state, data = 1, bytearray(size)
+    for at in range(size):
+        state = (state * 1103515245 + 12345) & 0xffffffff
+        data[at] = state >> 28
+    return bytes(data)
 
 
 def messages(words):

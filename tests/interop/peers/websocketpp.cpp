@@ -74,7 +74,7 @@ static void talk(peer::job const& j)
             auto m = con->get_message(op, frames[i].size());
             m->set_payload(frames[i]);
             m->set_fin(i + 1 == frames.size());
-            m->set_compressed(frames.size() == 1);
+            m->set_compressed(true);
             auto const e = con->send(m);
             peer::check(!e, message.word + ": " + e.message());
         }

@@ -9,7 +9,10 @@ function textOf(size) {
   return text + "x".repeat(size - encoder.encode(text).length);
 }
 
-const bytesOf = size => Uint8Array.from({ length: size }, (_, at) => at % 251);
+function bytesOf(size) {
+  let state = 1;
+  return Uint8Array.from({ length: size }, () => (state = Math.imul(state, 1103515245) + 12345) >>> 28);
+}
 
 const sameBytes = (a, b) => a.length === b.length && a.every((byte, at) => byte === b[at]);
 
