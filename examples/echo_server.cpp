@@ -19,7 +19,6 @@ task<response> page(request const& r)
 task<result<ws::connection>> open(stream peer, server_options const& options)
 {
     auto how = options.ws;
-    how.subprotocols = options.subprotocols;
     how.origins = "*";
     how.page = page;
     return upgrade(std::move(peer), how);
@@ -40,7 +39,7 @@ task<> session(stream peer, server_options const& options)
 // [serve]
 task<> accept_sessions(scope& sessions, std::string where, server_options const& options)
 {
-    auto server = listen_on(where, "ws://");
+    auto server = listen_on(where, options.ws.tls ? "wss://" : "ws://");
     while (auto peer = co_await server.accept()) // until run() asks for stop
         sessions.spawn(session(std::move(*peer), options));
 }
@@ -50,6 +49,7 @@ task<> serve(server_options const& options)
     scope sessions; // join() returns when every child has ended
     for (auto const& where : options.bind)
         sessions.spawn(accept_sessions(sessions, where, options));
+    sessions.spawn(reload_on_hangup(options.ws.tls));
     co_await sessions.join();
 }
 // [/serve]

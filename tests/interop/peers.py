@@ -94,7 +94,7 @@ def python_deflate(deflate, factory):
 
 
 class PythonServer:
-    async def start(self, unix, pick, refuse, deflate):
+    async def start(self, unix, pick, refuse, deflate, identity):
         import websockets
 
         class Protocol(seeing_pings(websockets.WebSocketServerProtocol)):
@@ -122,8 +122,8 @@ class PythonServer:
             self.server = await websockets.unix_serve(handle, unix, **more)
             self.url = f"ws+unix:{unix}:"
         else:
-            self.server = await websockets.serve(handle, "127.0.0.1", 0, **more)
-            self.url = "ws://127.0.0.1:%d" % self.server.sockets[0].getsockname()[1]
+            self.server = await websockets.serve(handle, "127.0.0.1", 0, ssl=identity.serving() if identity else None, **more)
+            self.url = "%s://127.0.0.1:%d" % ("wss" if identity else "ws", self.server.sockets[0].getsockname()[1])
         return self
 
     async def accept(self):
@@ -158,7 +158,7 @@ class PythonPeer:
     async def stop(self):
         pass
 
-    async def connect(self, url, protocols=(), headers=None, origin=None, slow=False, deflate=None):
+    async def connect(self, url, protocols=(), headers=None, origin=None, slow=False, deflate=None, identity=None):
         import websockets
         from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
         more = dict(create_protocol=seeing_pings(websockets.WebSocketClientProtocol), max_size=None, ping_interval=None,
@@ -166,6 +166,8 @@ class PythonPeer:
                     **python_deflate(deflate, ClientPerMessageDeflateFactory))
         if slow:
             more.update(max_queue=1, read_limit=4096)
+        if identity:
+            more.update(ssl=identity.trusting())
         unix = split_unix(url)
         connecting = websockets.unix_connect(unix[0], "ws://localhost" + unix[1], **more) if unix else websockets.connect(url, **more)
         try:
@@ -173,8 +175,8 @@ class PythonPeer:
         except websockets.InvalidStatusCode as refusal:
             raise Refused(refusal.status_code) from None
 
-    async def serve(self, unix=None, pick=None, refuse=None, deflate=None):
-        return await PythonServer().start(unix, pick, refuse, deflate)
+    async def serve(self, unix=None, pick=None, refuse=None, deflate=None, identity=None):
+        return await PythonServer().start(unix, pick, refuse, deflate, identity)
 
 
 # ---- npm ws --------------------------------------------------------------------------------------------------------------
@@ -290,12 +292,12 @@ class NodePeer:
             return first + "".join(part.capitalize() for part in others)
         return {"threshold": 0, **{camel(name): value for name, value in deflate.items()}}
 
-    async def connect(self, url, protocols=(), headers=None, origin=None, slow=False, deflate=None):
+    async def connect(self, url, protocols=(), headers=None, origin=None, slow=False, deflate=None, identity=None):
         unix = split_unix(url)
         if unix:
             url = f"ws+unix:{unix[0]}:{unix[1]}"
         answer = await self.call("connect", url=url, protocols=list(protocols), headers=headers or {}, origin=origin,
-                                 deflate=self._deflate(deflate))
+                                 deflate=self._deflate(deflate), ca=identity.cert if identity else None)
         if "refused" in answer:
             raise Refused(answer["refused"])
         connection = NodeConnection(self, answer["connection"], answer["protocol"] or None, answer["extensions"])
@@ -303,6 +305,8 @@ class NodePeer:
             await connection.pause()
         return connection
 
-    async def serve(self, unix=None, pick=None, refuse=None, deflate=None):
-        answer = await self.call("serve", unix=unix, pick=pick, refuse=refuse, deflate=self._deflate(deflate))
-        return NodeServer(self, answer["server"], f"ws+unix:{unix}:" if unix else f"ws://127.0.0.1:{answer['port']}")
+    async def serve(self, unix=None, pick=None, refuse=None, deflate=None, identity=None):
+        tls = {"cert": identity.cert, "key": identity.key} if identity else None
+        answer = await self.call("serve", unix=unix, pick=pick, refuse=refuse, deflate=self._deflate(deflate), tls=tls)
+        scheme = "wss" if identity else "ws"
+        return NodeServer(self, answer["server"], f"ws+unix:{unix}:" if unix else f"{scheme}://127.0.0.1:{answer['port']}")

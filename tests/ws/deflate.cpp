@@ -1600,16 +1600,26 @@ TEST_CASE("deflate: connections without takeovers keep nothing, those with one w
     auto const none = kept_by(32, {}).first;
     auto const fresh = kept_by(32, on).first;
     auto const with_both = kept_by(32, keeping).first;
-    auto small = keeping;
-    small.server_window_bits = small.client_window_bits = 10;
-    small.mem_level = 2;
-    auto const with_small = kept_by(32, small).first;
-    INFO("a pair keeps: " << none << " without, " << fresh << " without takeovers, " << with_both << " with both, "
-                          << with_small << " with small windows");
+    auto with_windows = [](int bits, int mem_level) {
+        auto o = keeping;
+        o.server_window_bits = o.client_window_bits = bits;
+        o.mem_level = mem_level;
+        return kept_by(32, o).first;
+    };
+    auto const with_12 = with_windows(12, 5);
+    auto const with_small = with_windows(10, 2);
+    auto one_side = keeping;
+    one_side.client_takeover = false;
+    auto const with_one = kept_by(32, one_side).first;
+    INFO("a pair keeps: " << none << " without, " << fresh << " without takeovers, " << with_one << " with the server's, "
+                          << with_both << " with both, " << with_12 << " with windows of 12 bits, " << with_small
+                          << " with windows of 10");
     CHECK(fresh <= none + 64);
     CHECK(with_both > none + 2 * 256 * 1024); // two compressors
     CHECK(with_both < none + 2 * (270 + 8 + 33) * 1024 + 4096);
-    CHECK(with_small < none + 2 * (7 + 6 + 9) * 1024);
+    CHECK(with_one < none + (270 + 8 + 33) * 1024 + 4096);
+    CHECK(with_12 < none + 2 * 51 * 1024);
+    CHECK(with_small < none + 2 * 20 * 1024);
 }
 
 TEST_CASE("deflate: what is not used for long is freed, and nothing is lost")

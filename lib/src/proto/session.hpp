@@ -106,6 +106,9 @@ public:
     // ... and what of it has been.
     [[nodiscard]] std::uint64_t frame_received() const noexcept { return length_ - remaining_; }
 
+    // Whether that frame is its message's last.
+    [[nodiscard]] bool frame_is_final() const noexcept { return fin_; }
+
     // Whether a compressed message is under way.
     [[nodiscard]] bool receiving_compressed() const noexcept { return receiving_message() && compressed_; }
 

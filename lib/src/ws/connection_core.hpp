@@ -107,6 +107,7 @@ public:
     }
     [[nodiscard]] endpoint remote() const { return transport_ ? transport_->remote() : endpoint(); }
     [[nodiscard]] endpoint local() const { return transport_ ? transport_->local() : endpoint(); }
+    [[nodiscard]] tls_session const* tls() const noexcept { return transport_ ? transport_->tls() : nullptr; }
 
 private:
     enum class phase : std::uint8_t {
@@ -173,6 +174,7 @@ private:
     void cancel(reading& op) noexcept;
     [[nodiscard]] bool next_piece(piece& out);
     [[nodiscard]] bool pull(piece& out, bool wanted);
+    void trace_received(proto::event const& e) const noexcept;
     void put_back(piece&& p);
     void parse_ahead() noexcept;
     void keep(piece&& p);
@@ -191,6 +193,7 @@ private:
     parts begin_frame(outgoing_frame const& f) noexcept;
     template <class Keeper>
     void queue_reference(parts const& f, proto::mask_key key, Keeper&& keeper);
+    void trace_sent(parts const& f) const noexcept;
     std::byte* queue_header(parts const& f, proto::mask_key key, std::size_t room);
     void queue_frame(parts const& f);
     void queue_control(proto::opcode op, std::span<std::byte const> payload);

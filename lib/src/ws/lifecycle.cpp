@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // A connection's beginning and end: keep-alive, closing, what becomes of it when its owner has gone.
 #include "ws/connection_core.hpp"
+#include "ws/trace.hpp"
 
 #include <algorithm>
 #include <exception>
@@ -335,6 +336,8 @@ void connection_core::fail(std::error_code error, ws::close_code code, std::stri
 
 void connection_core::violated(proto::errc rule) noexcept
 {
+    if (trace::frames)
+        trace::violation(*transport_, proto::message(rule));
     fail({static_cast<int>(rule), ws::protocol_category()}, static_cast<ws::close_code>(proto::close_code_for(rule)),
          proto::message(rule));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Receiving: bytes of the transport through the protocol to whoever reads.
 #include "ws/connection_core.hpp"
+#include "ws/trace.hpp"
 
 #include <algorithm>
 #include <new>
@@ -214,6 +215,22 @@ bool connection_core::next_piece(piece& out)
     return pull(out, true);
 }
 
+void connection_core::trace_received(proto::event const& e) const noexcept
+{
+    using kind = proto::event::kind;
+    bool const data = e.what == kind::data;
+    if (!data && e.what != kind::ping && e.what != kind::pong && e.what != kind::close)
+        return;
+    if (data && !e.frame_start)
+        return;
+    proto::frame_header h;
+    h.op = data && !e.message_start ? proto::opcode::continuation : e.op;
+    h.fin = !data || session_.frame_is_final();
+    h.rsv1 = e.compressed && e.message_start;
+    h.length = data ? e.frame_length : e.payload.size();
+    trace::frame(*transport_, trace::direction::received, h, e.payload);
+}
+
 // Takes the next piece of data out of the received bytes, and handles the control frames before it.
 bool connection_core::pull(piece& out, bool wanted)
 {
@@ -241,6 +258,8 @@ bool connection_core::pull(piece& out, bool wanted)
         auto left = bytes;
         auto const e = session_.next(left);
         inbound.consume(bytes.size() - left.size());
+        if (trace::frames)
+            trace_received(e);
         switch (e.what) {
         case proto::event::kind::need_more:
             if (left.empty() || inbound.merge_front())

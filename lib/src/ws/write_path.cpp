@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Sending: frames into the queue, and the queue out, once a turn.
 #include "ws/connection_core.hpp"
+#include "ws/trace.hpp"
 
 #include "ws/random.hpp"
 
@@ -165,8 +166,20 @@ engine::block_ref connection_core::holder_of(std::span<std::byte const> bytes) c
     return {};
 }
 
+void connection_core::trace_sent(parts const& f) const noexcept
+{
+    proto::frame_header h;
+    h.op = f.op;
+    h.fin = f.fin;
+    h.rsv1 = f.rsv1;
+    h.length = f.payload.size();
+    trace::frame(*transport_, trace::direction::sent, h, f.payload);
+}
+
 std::byte* connection_core::queue_header(parts const& f, proto::mask_key key, std::size_t room)
 {
+    if (trace::frames)
+        trace_sent(f);
     std::array<std::byte, proto::max_header_size> header;
     std::size_t const n = session_.encode_header(f.op, f.fin, f.rsv1, f.payload.size(), key, header);
     std::byte* const at = queue_.extend(n + room, loop_.blocks());
@@ -199,12 +212,16 @@ void connection_core::queue_shared(ws::shared_message::representation& message)
     auto opcode = message.op;
     (void)session_.start_frame(opcode, true);
     auto const form = form_of(message);
+    parts const frame{opcode, true, form.compressed, form.payload};
     // A client must mask each copy with its own key. A server refers to the first of a turn, and to large ones: many
     // small ones would take more for the references than for the bytes.
-    if (session_.self() == proto::role::client || (!queue_.empty() && form.frame.size() <= copied_share))
-        queue_frame({opcode, true, form.compressed, form.payload});
-    else
+    if (session_.self() == proto::role::client || (!queue_.empty() && form.frame.size() <= copied_share)) {
+        queue_frame(frame);
+    } else {
+        if (trace::frames)
+            trace_sent(frame);
         queue_.add(form.frame, message);
+    }
     // The peer's window has these bytes now, and that of this connection's own compressor has not.
     if (form.compressed && deflate_)
         deflate_->stale = true;
