@@ -25,6 +25,10 @@ class Failure(Exception):
     pass
 
 
+class Skipped(Exception):
+    """A scenario that cannot be run, and why."""
+
+
 def check(good, what):
     if not good:
         raise Failure(what)
@@ -204,13 +208,14 @@ class Suite:
         return str(self.scratch / f"{self._paths}.sock")
 
     async def run(self, name, scenario, *arguments):
-        """Tells how the scenario went; where it returns a string, that it was skipped, and why."""
         name = f"{name}, {self.title}"
         running = set()
         Program.running.set(running)
         problem = skipped = None
         try:
-            skipped = await wait(scenario(*arguments), "the whole scenario", 3 * PATIENCE)
+            await wait(scenario(*arguments), "the whole scenario", 3 * PATIENCE)
+        except Skipped as why:
+            skipped = why
         except Failure as failure:
             problem = str(failure)
         except Exception:       # noqa: BLE001 - the next scenarios shall run
