@@ -234,8 +234,10 @@ KNOWN = {
     "websocket": [Known("serves: compressed", "no compression was agreed on", "it has no permessage-deflate")],
     "tornado": [Known("connects: compressed(?!.*windows kept)", "closed with 1007", TORNADO),
                 Known("serves: ", "server chose parameters of an extension that are bad", TORNADO)],
+    "websocketpp": [Known("connects: compressed and fragmented", "closed with 1002 'frame has a reserved bit set",
+                          "it marks each frame of a compressed message as compressed")],
     "libwebsockets": [Known("serves: compressed or empty, windows kept", "the stream ended without a close frame",
-                            "it aborts when it compresses an empty message after another one")],
+                            "it aborts when it compresses an empty message after another")],
 }
 
 

@@ -4,7 +4,9 @@
 
 #include <deque>
 #include <libwebsockets.h>
+#include <string>
 #include <utility>
+#include <vector>
 
 namespace {
 
@@ -19,6 +21,7 @@ struct session
 {
     peer::job const* job = nullptr; // a client's
     std::deque<out> to_send;
+    std::vector<unsigned char> room; // what it compresses from, until it asks for more
     std::string got;
     bool closing = false; // once to_send is empty
     bool close_sent = false;
@@ -90,9 +93,9 @@ int writable(lws* wsi, session& s)
     }
     auto const [data, kind] = std::move(s.to_send.front());
     s.to_send.pop_front();
-    std::vector<unsigned char> room(LWS_PRE + data.size());
-    std::copy(data.begin(), data.end(), room.begin() + LWS_PRE);
-    if (lws_write(wsi, room.data() + LWS_PRE, data.size(), kind) < static_cast<int>(data.size()))
+    s.room.assign(LWS_PRE, 0);
+    s.room.insert(s.room.end(), data.begin(), data.end());
+    if (lws_write(wsi, s.room.data() + LWS_PRE, data.size(), kind) < static_cast<int>(data.size()))
         return -1;
     lws_callback_on_writable(wsi);
     return 0;
