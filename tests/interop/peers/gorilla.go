@@ -87,8 +87,9 @@ func connect(url string, words []string) error {
 			return fmt.Errorf("%s came back different", word)
 		}
 	}
-	wanted := map[string]string{"close": "1000 'bye' or 1000 ''", "asked": "4001 'as asked'", "left": "1001 ''"}[words[len(words)-1]]
-	switch words[len(words)-1] {
+	ending := words[len(words)-1]
+	wanted := map[string]string{"close": "1000 'bye' or 1000 ''", "asked": "4001 'as asked'", "left": "1001 ''"}[ending]
+	switch ending {
 	case "close":
 		bye := websocket.FormatCloseMessage(1000, "bye")
 		if err := ws.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second)); err != nil {

@@ -145,7 +145,8 @@ int happened(lws* wsi, lws_callback_reasons reason, void* user, void* in, std::s
 
 lws_protocols const protocols[] = {{"echo", happened, sizeof(session*), 1 << 16, 0, nullptr, 1 << 16}, {}};
 lws_extension const extensions[] = {
-    {"permessage-deflate", lws_extension_callback_pm_deflate, "permessage-deflate; client_no_context_takeover; client_max_window_bits"},
+    {"permessage-deflate", lws_extension_callback_pm_deflate,
+     "permessage-deflate; client_no_context_takeover; client_max_window_bits"},
     {}};
 
 lws_context* make(int port, bool deflate, peer::job const* job)

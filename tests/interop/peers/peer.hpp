@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// What the peers in C++ have in common: messages, and a line of input after the other. README.md says what the words mean.
+// What the peers in C++ have in common: messages, and a line of input after the other. README.md says what the words
+// mean.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ struct cannot : std::runtime_error
     using std::runtime_error::runtime_error;
 };
 
-struct message
+/// A message of a line.
+struct sample
 {
     std::string word;
     std::string data;
@@ -45,7 +47,7 @@ struct job
     std::string target;
     bool deflate = false;
     bool takeover = false;
-    std::vector<message> messages;
+    std::vector<sample> messages;
     std::string ending;
 };
 

@@ -9,7 +9,8 @@ const limits = { maxReceivedFrameSize: 4 << 20, maxReceivedMessageSize: 4 << 20 
 
 const dial = (url, fragmentationThreshold) => new Promise((done, failed) => {
   const { client: Client } = load("websocket");
-  const client = new Client({ ...limits, fragmentOutgoingMessages: fragmentationThreshold > 0, fragmentationThreshold });
+  const fragmentOutgoingMessages = fragmentationThreshold > 0;
+  const client = new Client({ ...limits, fragmentOutgoingMessages, fragmentationThreshold });
   client.on("connect", done);
   client.on("connectFailed", failed);
   client.connect(url);
@@ -58,8 +59,8 @@ main({
     if (ending === "asked") connection.sendUTF("close, please");
     if (ending === "left") console.log("waiting");
     const { closed } = await next();
-    // After a close of its own it tells the code that it sent, whatever the answer was (outside.py sees that on the wire), and
-    // where the peer gave no reason it has one of its own.
+    // After a close of its own it tells the code that it sent, whatever the answer was (outside.py sees that on the
+    // wire), and where the peer gave no reason it has one of its own.
     const wanted = { close: "1000 'bye'", asked: "4001 'as asked'", left: "1001 'Remote peer is going away'" }[ending];
     return closed === wanted ? "ok" : `not ok: closed with ${closed}`;
   },

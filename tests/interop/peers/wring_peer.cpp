@@ -12,7 +12,7 @@ static std::span<std::byte const> bytes(std::string const& data)
     return std::as_bytes(std::span(data));
 }
 
-static task<result<>> send(ws::connection& ws, peer::message const& message)
+static task<result<>> send(ws::connection& ws, peer::sample const& message)
 {
     auto const frames = message.frames();
     for (std::size_t i = 0; i < frames.size(); ++i) {
@@ -24,7 +24,7 @@ static task<result<>> send(ws::connection& ws, peer::message const& message)
     co_return {};
 }
 
-// ---- as a server ------------------------------------------------------------------------------------------------------
+// ---- as a server ----------------------------------------------------------------------------------------------------
 
 static task<result<ws::connection>> open(stream peer)
 {
@@ -37,7 +37,7 @@ static task<> echo(stream peer)
     if (!ws)
         co_return;
     while (auto message = co_await ws->read()) {
-        peer::message const answer{"", message->to_string(), message->is_text, true};
+        peer::sample const answer{"", message->to_string(), message->is_text, true};
         if (answer.data == "close, please") {
             (void)co_await ws->close(static_cast<ws::close_code>(4001), "as asked");
             co_return;
@@ -57,7 +57,7 @@ static task<> serve()
     co_await sessions.join();
 }
 
-// ---- as a client ------------------------------------------------------------------------------------------------------
+// ---- as a client ----------------------------------------------------------------------------------------------------
 
 static task<> talk(peer::job const& j)
 {
@@ -66,7 +66,8 @@ static task<> talk(peer::job const& j)
     for (auto const& message : j.messages) {
         (co_await send(ws, message)).value();
         auto got = co_await ws.read();
-        peer::check(got.value().is_text == message.text && got->to_string() == message.data, message.word + " came back different");
+        peer::check(got.value().is_text == message.text && got->to_string() == message.data,
+                    message.word + " came back different");
     }
     if (j.ending == "close")
         (void)co_await ws.close(ws::close_code::normal, "bye"); // how that went is in ws.status()

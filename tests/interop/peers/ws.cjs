@@ -35,8 +35,9 @@ main({
       if (size === undefined) continue;
       const binary = kind.toLowerCase() === "b", message = Buffer.from(binary ? bytesOf(+size) : textOf(+size));
       const third = Math.floor(message.length / 3);
+      const cut = (from, to) => message.subarray(from, to);
       const parts = kind === kind.toLowerCase() ? [message]
-        : [message.subarray(0, third), message.subarray(0, 0), message.subarray(third, 2 * third), message.subarray(2 * third)];
+        : [cut(0, third), cut(0, 0), cut(third, 2 * third), cut(2 * third)];
       parts.forEach((part, at) => ws.send(part, { binary, fin: at === parts.length - 1 }));
       const got = await next();
       if (!got.data || got.binary !== binary || !message.equals(got.data))
