@@ -8,6 +8,7 @@ went in several frames or compressed, which close frames there were, and that no
 import asyncio
 import collections
 import contextlib
+import fcntl
 import importlib.util
 import os
 import pathlib
@@ -196,15 +197,17 @@ def gorilla():
 
 
 def built(name, sources, command, *more):
-    """Compiles a peer unless it is younger than its sources."""
+    """Compiles a peer unless it is younger than its sources. The other engine's run may want the same: one of them does it."""
     program = given.work.resolve() / name
-    if not program.exists() or program.stat().st_mtime < max(source.stat().st_mtime for source in sources):
-        part = program.with_suffix(f".{os.getpid()}")
-        done = subprocess.run([*command, "-o", str(part), *more], text=True, capture_output=True)
-        if done.returncode:
-            print(f"not ok - {name} compiles\n{done.stdout}{done.stderr}")
-            sys.exit(1)
-        part.rename(program)            # the other engine's run may do the same
+    with open(program.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists() or program.stat().st_mtime < max(source.stat().st_mtime for source in sources):
+            part = program.with_suffix(".part")
+            done = subprocess.run([*command, "-o", str(part), *more], text=True, capture_output=True)
+            if done.returncode:
+                print(f"not ok - {name} compiles\n{done.stdout}{done.stderr}")
+                sys.exit(1)
+            part.rename(program)
     return [str(program)]
 
 

@@ -47,8 +47,10 @@ void next(lws* wsi, session& s)
         auto const& message = j.messages[s.sent];
         auto const frames = message.frames();
         for (std::size_t i = 0; i < frames.size(); ++i)
-            queue(s, frames[i], (i ? LWS_WRITE_CONTINUATION : message.text ? LWS_WRITE_TEXT : LWS_WRITE_BINARY)
-                                    | (i + 1 < frames.size() ? LWS_WRITE_NO_FIN : 0));
+            // An empty frame inside of a compressed message makes it begin the message anew, which is 1002.
+            if (!j.deflate || frames.size() == 1 || !frames[i].empty())
+                queue(s, frames[i], (i ? LWS_WRITE_CONTINUATION : message.text ? LWS_WRITE_TEXT : LWS_WRITE_BINARY)
+                                        | (i + 1 < frames.size() ? LWS_WRITE_NO_FIN : 0));
     } else if (j.ending == "close")
         s.closing = true;
     else if (j.ending == "asked")
