@@ -25,6 +25,10 @@ class Failure(Exception):
     pass
 
 
+class Skipped(Exception):
+    """A scenario that cannot be run, and why."""
+
+
 def check(good, what):
     if not good:
         raise Failure(what)
@@ -207,9 +211,11 @@ class Suite:
         name = f"{name}, {self.title}"
         running = set()
         Program.running.set(running)
-        problem = None
+        problem = skipped = None
         try:
             await wait(scenario(*arguments), "the whole scenario", 3 * PATIENCE)
+        except Skipped as why:
+            skipped = why
         except Failure as failure:
             problem = str(failure)
         except Exception:       # noqa: BLE001 - the next scenarios shall run
@@ -218,7 +224,7 @@ class Suite:
             if problem:
                 problem += f"\n{program.name} (left running) said: {program.log!r} {program.errors!r}"
             await program.kill()
-        self.tell(name, problem)
+        self.tell(f"{name} # skip {skipped}" if skipped and not problem else name, problem)
 
     def tell(self, name, problem):
         if problem is None:
