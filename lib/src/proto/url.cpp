@@ -174,6 +174,11 @@ bool valid_url_target(std::string_view text) noexcept
     return consists_of(text, "!$&'()*+,;=:@/?");
 }
 
+bool valid_userinfo(std::string_view text) noexcept
+{
+    return consists_of(text, "!$&'()*+,;=:");
+}
+
 errc parse_url(std::string_view text, url& out) noexcept
 {
     url u;
@@ -194,7 +199,7 @@ errc parse_url(std::string_view text, url& out) noexcept
 
     if (auto const at = rest.rfind('@'); at != rest.npos) {
         u.userinfo = rest.substr(0, at);
-        if (!consists_of(u.userinfo, "!$&'()*+,;=:")) return errc::url_userinfo;
+        if (!valid_userinfo(u.userinfo)) return errc::url_userinfo;
         rest.remove_prefix(at + 1);
     }
     authority a;

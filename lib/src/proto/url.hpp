@@ -54,4 +54,7 @@ struct authority
 // Whether each character may stand in the path and query of a URL: RFC 3986's, with complete percent escapes.
 [[nodiscard]] bool valid_url_target(std::string_view text) noexcept;
 
+// The same for user and password.
+[[nodiscard]] bool valid_userinfo(std::string_view text) noexcept;
+
 } // namespace wring::proto
