@@ -54,3 +54,26 @@ TEST_CASE("a refused upgrade names its HTTP status")
     CHECK(e.message().find("426") != std::string::npos);
     CHECK(std::string(ws::http_category().name()) == "wring.ws.http");
 }
+
+TEST_CASE("a proxy's refusals say what they are")
+{
+    auto const e = [](int code) { return std::error_code(code, ws::proxy_category()); };
+    std::set<std::string> messages;
+    for (int code : {1, 2, 3, 4, 5, 6, 7, 8, 255, 407, 502})
+        messages.insert(e(code).message());
+    CHECK(messages.size() == 11);
+    CHECK(e(407).message().find("407") != std::string::npos);
+    CHECK(e(407) == std::errc::permission_denied);
+    CHECK(e(403) == std::errc::permission_denied);
+    CHECK(e(255) == std::errc::permission_denied);
+    CHECK(e(2) == std::errc::permission_denied);
+    CHECK(e(3) == std::errc::network_unreachable);
+    CHECK(e(4) == std::errc::host_unreachable);
+    CHECK(e(5) == std::errc::connection_refused);
+    CHECK(e(6) == std::errc::timed_out);
+    CHECK(e(504) == std::errc::timed_out);
+    CHECK(e(7) == std::errc::operation_not_supported);
+    CHECK(e(8) == std::errc::address_family_not_supported);
+    CHECK(e(1) != std::errc::permission_denied);
+    CHECK(std::string(ws::proxy_category().name()) == "wring.ws.proxy");
+}

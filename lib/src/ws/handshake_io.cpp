@@ -8,22 +8,14 @@
 
 namespace wring::detail {
 
-task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string& text)
+task<result<std::string_view>> handshake_io::received()
 {
-    auto& inbound = transport_->inbound();
     for (;;) {
         if (co_await stop_requested())
             co_return errc::canceled;
-        while (engine::block* b = inbound.front()) {
+        if (engine::block* b = transport_->inbound().front()) {
             auto const bytes = b->bytes();
-            std::string_view const piece(reinterpret_cast<char const*>(bytes.data()), bytes.size());
-            auto const progress = scanner.feed(piece);
-            text.append(piece.substr(0, progress.consumed));
-            inbound.consume(progress.consumed);
-            if (progress.error != proto::errc::ok)
-                co_return std::error_code(static_cast<int>(progress.error), ws::protocol_category());
-            if (progress.complete)
-                co_return {};
+            co_return std::string_view(reinterpret_cast<char const*>(bytes.data()), bytes.size());
         }
         if (transport_->ended()) {
             int const error = transport_->end_error();
@@ -31,6 +23,22 @@ task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string
         }
         transport_->resume_receiving();
         co_await change_operation(*this);
+    }
+}
+
+task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string& text)
+{
+    for (;;) {
+        auto const piece = co_await received();
+        if (!piece)
+            co_return piece.error();
+        auto const progress = scanner.feed(*piece);
+        text.append(piece->substr(0, progress.consumed));
+        consume(progress.consumed);
+        if (progress.error != proto::errc::ok)
+            co_return std::error_code(static_cast<int>(progress.error), ws::protocol_category());
+        if (progress.complete)
+            co_return {};
     }
 }
 

@@ -33,6 +33,11 @@ public:
             at_end_->request();
     }
 
+    /// Completes with bytes that have come, at least one, valid until they are consumed; behind the last with
+    /// errc::end_of_stream or the system's error.
+    task<result<std::string_view>> received();
+    void consume(std::size_t n) noexcept { transport_->inbound().consume(n); }
+
     /// Reads a head into `text`, and leaves what follows it in the transport's inbound queue. An error of the scanner
     /// comes in protocol_category().
     task<result<>> read_head(proto::head_scanner& scanner, std::string& text);
