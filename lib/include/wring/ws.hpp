@@ -310,6 +310,11 @@ public:
     /// character, others left out. A cancel ends the wait; the close goes on by itself.
     [[nodiscard]] close_operation close(close_code code = close_code::normal, std::string_view reason = {}) noexcept;
 
+    /// Completes when the connection has ended, by whomever: without an error after a clean close, else with how it ended.
+    /// Any number at a time, beside a reader or without one. Where nobody reads and read_limit is reached the end is not
+    /// seen. A cancel ends the wait.
+    [[nodiscard]] close_operation wait_closed() noexcept;
+
     /// Ends the connection at once, without a close frame; a TCP peer sees a reset. Pending operations end with
     /// ws::closed.
     void abort() noexcept;
@@ -499,6 +504,8 @@ public:
     close_operation(detail::connection_core& core, close_code code, std::string_view reason) noexcept :
         connection_operation(core), code_(code), reason_(reason)
     {}
+    /// Only waits.
+    explicit close_operation(detail::connection_core& core) noexcept : connection_operation(core), closes_(false) {}
     template <detail::coroutine_promise P>
     bool await_suspend(std::coroutine_handle<P> h) noexcept
     {
@@ -509,8 +516,9 @@ public:
 private:
     friend detail::connection_core;
     bool start(std::coroutine_handle<> h, detail::context const& env) noexcept;
-    close_code code_;
+    close_code code_ = close_code::no_status;
     std::string_view reason_;
+    bool closes_ = true;
     close_operation* next_ = nullptr;
 };
 
