@@ -38,6 +38,7 @@ enum class errc {
     answered,          ///< the request was no upgrade and has been answered as HTTP
     no_message,        ///< a continuation frame was to be written where no message is open
     tls_missing,       ///< wss: is not supported by this version
+    outbox_full,       ///< reconnecting_client: there is no room for the message, and the policy is to say so
 };
 
 [[nodiscard]] std::error_category const& error_category() noexcept;
