@@ -4,6 +4,7 @@
 #include "options.hpp"
 
 #include <atomic>
+#include <cctype>
 #include <mutex>
 
 using namespace wring;
@@ -15,37 +16,39 @@ class hub
 public:
     explicit hub(std::size_t loops) : rooms_(loops) {}
 
-    void join(ws::connection& member) { change([&](auto& members) { members.push_back(&member); }); }
-    void leave(ws::connection& member) { change([&](auto& members) { std::erase(members, &member); }); }
+    /// While it lives, a connection gets what is published: a session leaves on every way out.
+    struct member
+    {
+        member(hub& h, ws::connection& c) : all(h), self(&c) { all.change([&](auto& m) { m.push_back(self); }); }
+        ~member() { all.change([&](auto& m) { std::erase(m, self); }); }
+        hub& all;
+        ws::connection* self;
+    };
 
     void publish(ws::shared_message const& message)
     {
         std::lock_guard lock(mutex_);
         for (auto& r : rooms_) {
+            auto deliver = [&r, message] {
+                for (auto* m : r.members)
+                    if (m->post(message) == ws::posted::full) // never waits: a slow client stalls nobody
+                        m->abort();                           // and is dropped; its read() ends
+            };
             if (r.home == &this_loop())
-                deliver(r, message);
+                deliver();
             else if (r.home)
-                r.home->post([&r, message] { deliver(r, message); });
+                r.home->post(deliver);
         }
     }
     void announce(std::string const& text) { publish(ws::shared_message::text("* " + text)); }
 
-    std::atomic<unsigned> last_number{0};
-    std::atomic<unsigned> here{0};
-
+    std::atomic<unsigned> last_number{0}, here{0};
 private:
     struct room
     {
         std::vector<ws::connection*> members; // touched by its loop only
         loop* home = nullptr;                 // while it has members; under the mutex
     };
-
-    static void deliver(room& r, ws::shared_message const& message)
-    {
-        for (auto* member : r.members)
-            if (member->post(message) == ws::posted::full) // never waits: a slow client stalls nobody
-                member->abort();                           // and is dropped; its read() ends
-    }
     void change(auto edit)
     {
         std::lock_guard lock(mutex_);
@@ -59,10 +62,7 @@ private:
 };
 // [/hub]
 
-task<response> page(request const&)
-{
-    co_return response::html(hub_page);
-}
+constexpr auto page = [](request const&) -> task<response> { co_return response::html(hub_page); };
 
 /// Takes the name asked for by `?name=`, if it is a plain one.
 struct name_hook
@@ -71,8 +71,8 @@ struct name_hook
     task<response> operator()(request const& r)
     {
         auto const wanted = r.query_value("name").value_or("");
-        auto const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        if (!wanted.empty() && wanted.size() <= 32 && wanted.find_first_not_of(plain) == wanted.npos)
+        auto const plain = [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; };
+        if (!wanted.empty() && wanted.size() <= 32 && std::all_of(wanted.begin(), wanted.end(), plain))
             name = wanted;
         co_return response::accept();
     }
@@ -83,15 +83,15 @@ task<> session(stream peer, hub& all)
 {
     name_hook name;
     auto ws = co_await upgrade(std::move(peer), {.authorize = name, .page = page});
-    if (!ws)
-        co_return;
+    if (!ws) co_return;
     std::string const who = name.name + " " + std::to_string(++all.last_number);
-    all.join(*ws);
-    all.announce(who + " joined, " + std::to_string(++all.here) + " here");
-    while (auto message = co_await ws->read())
-        all.publish(message->is_text ? ws::shared_message::text(who + ": " + message->to_string())
-                                     : ws::shared_message::binary(message->payload));
-    all.leave(*ws);
+    {
+        hub::member const me(all, *ws);
+        all.announce(who + " joined, " + std::to_string(++all.here) + " here");
+        while (auto message = co_await ws->read())
+            all.publish(message->is_text ? ws::shared_message::text(who + ": " + message->to_string())
+                                         : ws::shared_message::binary(message->payload));
+    }
     all.announce(who + " left, " + std::to_string(--all.here) + " here");
 }
 // [/session]

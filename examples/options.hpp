@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// The command line of the example servers, and the loop that accepts for them.
+// The command line of the example servers.
 #pragma once
 
 #include <wring/wring.hpp>

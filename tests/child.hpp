@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include <sys/resource.h>
@@ -51,6 +52,17 @@ child_end in_child(F body)
     ::close(ends[0]);
     ::waitpid(child, &end.status, 0);
     return end;
+}
+
+/// Runs one test case, a hidden one, in a process of its own: for what must be said before anything has started.
+inline child_end in_fresh_process(char const* test_case)
+{
+    return in_child([test_case] {
+        ::unsetenv("WRING_TEST_LOG");
+        ::dup2(STDERR_FILENO, STDOUT_FILENO); // Catch's report
+        ::execl("/proc/self/exe", "/proc/self/exe", test_case, nullptr);
+        return 127;
+    });
 }
 
 } // namespace wring::test

@@ -2,6 +2,7 @@
 #include "core/core.hpp"
 
 #include "child.hpp"
+#include "engine/loop_core.hpp"
 
 #include <atomic>
 #include <cstdlib>
@@ -245,6 +246,35 @@ TEST_CASE("a loop may end as soon as it has run the last post", "[post]")
     }
 }
 
+TEST_CASE("a handle posts to its loop, and to nobody when that has ended", "[post]")
+{
+    std::optional<loop_handle> handle;
+    auto const alive = std::make_shared<int>(1);
+    std::atomic<bool> stop{false};
+    std::atomic<int> taken{0}, ran{0};
+    std::thread poster;
+    run_well([](auto& h, auto& thread, auto& end, auto& count, auto& runs) -> task<> {
+        h.emplace(this_loop().handle());
+        event done;
+        bool const posted = h->post([&done] { done.set(); });
+        CHECK(posted);
+        auto const r = co_await done.wait();
+        CHECK(r);
+        thread = std::thread([copy = *h, &end, &count, &runs] { // outlives the loop
+            while (!end)
+                if (copy.post([&runs] { ++runs; })) ++count;
+        });
+        while (runs == 0)
+            (void)co_await sleep_for(1ms);
+    }(handle, poster, stop, taken, ran));
+    CHECK_FALSE(handle->post([copy = alive] {}));
+    CHECK(alive.use_count() == 1);
+    stop = true;
+    poster.join();
+    CHECK(ran > 0);
+    CHECK(ran <= taken);
+}
+
 TEST_CASE("what was posted and not run is destroyed with the loop", "[post]")
 {
     auto const alive = std::make_shared<int>(1);
@@ -330,6 +360,83 @@ TEST_CASE("an exception on one loop stops all and gives 1", "[threads]")
     });
     CHECK(end.exited_with(33));
     CHECK(end.says("loop two"));
+}
+
+TEST_CASE("an exception is reported, and stops the other loops, before its own loop has drained", "[threads]")
+{
+    auto const end = in_child([] {
+        struct shared
+        {
+            std::atomic<loop*> failing{nullptr};
+            bool in_time = false;
+        };
+        struct root
+        {
+            static task<> run(shared& s)
+            {
+                if (this_loop().index() == 1) {
+                    detail::loop_core::require().retain(); // something closes, until the other loop has stopped
+                    s.failing = &this_loop();
+                    s.failing.notify_all();
+                    throw std::runtime_error("loop one");
+                }
+                s.failing.wait(nullptr);
+                auto const slept = co_await sleep_for(5s);
+                s.in_time = slept.error() == errc::canceled;
+                s.failing.load()->post([] { detail::loop_core::require().drop(); });
+            }
+        };
+        shared s;
+        int const status = run([&s] { return root::run(s); }, {.threads = 2, .drain = 1h});
+        return status == 1 && s.in_time ? 33 : 0;
+    });
+    CHECK(end.exited_with(33));
+    CHECK(end.says("loop one"));
+}
+
+TEST_CASE("what outlives the root and never goes ends the process with a message that names it", "[run][death]")
+{
+    auto const end = in_child([] {
+        return run(
+            []() -> task<> {
+                auto& core = detail::loop_core::require();
+                core.retain(detail::lasting::listener);
+                core.retain(detail::lasting::stream);
+                core.retain(detail::lasting::stream);
+                core.retain(detail::lasting::udp_socket);
+                core.drop(detail::lasting::udp_socket);
+                co_return;
+            }(),
+            {.drain = 10ms});
+    });
+    CHECK(end.aborted());
+    CHECK(end.says("left behind what must not outlive it: 1 listener, 2 streams\n"));
+}
+
+TEST_CASE("what goes when the drain has lasted too long ends the loop well", "[run]")
+{
+    struct closing : detail::stop_callback
+    {
+        explicit closing(detail::loop_core& l) : core(l)
+        {
+            core.retain();
+            on_stop = [](stop_callback& c) noexcept {
+                auto& loop = static_cast<closing&>(c).core;
+                loop.handle().post([&loop] { loop.drop(); }); // its last completion comes in a later turn
+            };
+            core.give_up().add(*this);
+        }
+        detail::loop_core& core;
+    };
+    auto const before = clock::now();
+    std::unique_ptr<closing> last;
+    run_well(
+        [](std::unique_ptr<closing>& c) -> task<> {
+            c = std::make_unique<closing>(detail::loop_core::require());
+            co_return;
+        }(last),
+        {.drain = 20ms});
+    CHECK(clock::now() - before >= 20ms);
 }
 
 TEST_CASE("loops post to each other", "[threads][post]")
@@ -443,6 +550,75 @@ TEST_CASE("a coroutine that never rests does not starve timers", "[loop]")
         stop = true;
         co_await all.join();
     }());
+}
+
+TEST_CASE("operations that complete at once let the loop have its turn after some in a row", "[loop]")
+{
+    struct part
+    {
+        static task<> spin(int& count, bool& stop)
+        {
+            while (!stop && ++count < 10'000)
+                co_await detail::at_once();
+        }
+    };
+    run_well([]() -> task<> {
+        int one = 0, other = 0;
+        bool stop = false;
+        scope all;
+        all.spawn(part::spin(one, stop));
+        all.spawn(part::spin(other, stop));
+        for (int i = 0; i < 3; ++i) // within a turn
+            co_await yield();
+        CHECK(one == 65);
+        CHECK(other == 65);
+        event posted;
+        this_loop().post([&posted] { posted.set(); });
+        auto const next = co_await posted.wait();
+        CHECK(next);
+        CHECK(one >= 65 + 64);
+        CHECK(one <= 65 + 2 * 65);
+        CHECK(other == one);
+        stop = true;
+        co_await all.join();
+    }());
+}
+
+TEST_CASE("options out of range are refused with a line that says what may be", "[run]")
+{
+    struct
+    {
+        run_options options;
+        char const* says;
+    } const cases[] = {
+        {{.threads = 1025}, "wring: run_options::threads is 1025; it must be from 0 to 1024\n"},
+        {{.receive_buffer_size = 0}, "wring: run_options::receive_buffer_size is 0; it must be from 64 to 16777216\n"},
+        {{.receive_buffer_size = 0xffffffff}, "receive_buffer_size is 4294967295; it must be from 64 to 16777216\n"},
+        {{.receive_buffers = 0}, "receive_buffers is 0; it must be from 1 to 32768\n"},
+        {{.receive_buffers = 32769}, "receive_buffers is 32769; it must be from 1 to 32768\n"},
+        {{.submission_entries = 0}, "submission_entries is 0; it must be from 1 to 32768\n"},
+        {{.completion_entries = 511}, "completion_entries is 511; it must be from 512 to 65536\n"},
+        {{.drain = -1ms}, "drain is -1; it must be from 0 to 31536000000\n"},
+        {{.drain = std::chrono::milliseconds::max()}, "drain is 9223372036854775807; it must be from 0"},
+    };
+    for (auto const& c : cases) {
+        auto const end = in_child([&] {
+            std::atomic<bool> ran{false};
+            auto const root = [](std::atomic<bool>& flag) -> task<> {
+                flag = true;
+                co_return;
+            };
+            int const status = run([&] { return root(ran); }, c.options);
+            return status + (ran ? 10 : 0);
+        });
+        CAPTURE(c.says, end.output);
+        CHECK(end.exited_with(1));
+        CHECK(end.says(c.says));
+    }
+    run_options const least{.receive_buffer_size = 64, .receive_buffers = 1, .submission_entries = 1,
+                            .completion_entries = 1, .drain = 0ms};
+    for (run_options const& options : {least, run_options{.receive_buffers = 3}})
+        run_well([]() -> task<> { (void)co_await sleep_for(1ms); }(), options);
 }
 
 TEST_CASE("run() inside a running loop aborts and says so", "[run]")

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "core/core.hpp"
 
+#include "child.hpp"
+#include "engine/refuse.hpp"
+#include "engine/thread_pool.hpp"
+
+#include <asio/post.hpp>
+
 #include <atomic>
+#include <barrier>
+#include <latch>
 #include <memory>
 #include <string>
 #include <thread>
@@ -116,4 +124,137 @@ TEST_CASE("a loop may end as soon as the last offload has", "[offload]")
             for (int n = 0; n < 3; ++n)
                 co_await offload(nothing);
         }());
+}
+
+namespace {
+
+/// Offloads as many functions as there are `threads`, each of which waits for the others, and then counts how many of
+/// twice as many run at a time.
+task<> use_threads(int threads, std::atomic<int>& most)
+{
+    struct part
+    {
+        static task<> meet(std::barrier<>& all)
+        {
+            std::barrier<>& b = all;
+            auto wait = [&b] { b.arrive_and_wait(); };
+            co_await offload(wait);
+        }
+        static task<> count(std::atomic<int>& running, std::atomic<int>& seen)
+        {
+            std::atomic<int>& r = running;
+            std::atomic<int>& s = seen;
+            auto work = [&r, &s] {
+                int const now = ++r;
+                for (int before = s; before < now && !s.compare_exchange_weak(before, now);) {
+                }
+                std::this_thread::yield();
+                --r;
+            };
+            co_await offload(work);
+        }
+    };
+    std::barrier<> all(threads);
+    std::atomic<int> running{0};
+    scope parts;
+    for (int i = 0; i < threads; ++i)
+        parts.spawn(part::meet(all));
+    co_await parts.join();
+    for (int i = 0; i < 200; ++i)
+        parts.spawn(part::count(running, most));
+    co_await parts.join();
+}
+
+} // namespace
+
+TEST_CASE("offload has the threads that were set", "[offload]")
+{
+    auto const one = in_fresh_process("one thread for offload");
+    INFO(one.output);
+    CHECK(one.exited_with(0));
+    auto const seven = in_fresh_process("seven threads for offload");
+    INFO(seven.output);
+    CHECK(seven.exited_with(0));
+}
+TEST_CASE("one thread for offload", "[.fresh]")
+{
+    std::atomic<int> most{0};
+    set_offload_threads(0); // is one
+    run_well(use_threads(1, most));
+    CHECK(most == 1);
+    set_offload_threads(9); // too late
+    run_well(use_threads(1, most));
+    CHECK(most == 1);
+}
+TEST_CASE("seven threads for offload", "[.fresh]")
+{
+    std::atomic<int> most{0};
+    set_offload_threads(7);
+    run_well(use_threads(7, most)); // hangs where there are fewer
+    CHECK(most <= 7);
+}
+
+TEST_CASE("where no thread can be had offload throws, and what it was given does not run", "[offload]")
+{
+    auto const end = in_fresh_process("no thread for offload");
+    INFO(end.output);
+    CHECK(end.exited_with(0));
+}
+TEST_CASE("no thread for offload", "[.fresh]")
+{
+    bool ran = false;
+    int thrown = 0;
+    REQUIRE(refuse_threads());
+    run_well([](bool& flag, int& count) -> task<> {
+        bool& f = flag;
+        auto set = [&f] { f = true; };
+        for (int i = 0; i < 3; ++i) {
+            try {
+                co_await offload(set);
+            } catch (std::system_error const& e) {
+                count += e.code() == std::errc::resource_unavailable_try_again;
+            }
+            try {
+                (void)co_await timeout(1h, offload(set));
+            } catch (std::system_error const&) {
+                ++count;
+            }
+        }
+    }(ran, thrown));
+    CHECK_FALSE(ran);
+    CHECK(thrown == 6);
+}
+
+TEST_CASE("a thread pool works with the threads it can have, and gets the others later", "[offload]")
+{
+    static std::atomic<int> may_start;
+    static std::atomic<int> started;
+    auto const start = [](asio::thread_pool& pool) {
+        if (may_start == 0) throw std::system_error(EAGAIN, std::system_category());
+        --may_start;
+        ++started;
+        std::thread([&pool] { pool.attach(); }).detach();
+    };
+    auto& threads = *new detail::thread_pool(4, start); // its threads do not end
+    may_start = 0;
+    started = 0;
+    CHECK_THROWS_AS(threads.ready(), std::system_error);
+    auto meet = [&threads](int n) {
+        auto& pool = threads.ready();
+        std::latch all(n), gone(n);
+        for (int i = 0; i < n; ++i)
+            asio::post(pool, [&all, &gone] {
+                all.arrive_and_wait();
+                gone.count_down();
+            });
+        gone.wait();
+    };
+    may_start = 2;
+    meet(2);
+    CHECK(started == 2);
+    may_start = 9;
+    meet(4);
+    CHECK(started == 4);
+    meet(4);
+    CHECK(started == 4);
 }

@@ -11,6 +11,11 @@ using namespace wring::test;
 
 namespace {
 
+task<> yield_once()
+{
+    co_await yield();
+}
+
 task<> append(std::vector<int>& out, int value)
 {
     out.push_back(value);
@@ -175,6 +180,54 @@ TEST_CASE("destroying a scope that has children aborts and names how many", "[sc
     });
     CHECK(one.aborted());
     CHECK(one.says("a scope with 1 running child was destroyed"));
+}
+
+TEST_CASE("join waits for a child that is spawned when the last one has just ended", "[scope]")
+{
+    struct part
+    {
+        static task<> nothing() { co_return; }
+        static task<> wait(event& e, bool& ended)
+        {
+            (void)co_await e.wait();
+            ended = true;
+        }
+        static task<> join(scope& children, bool& joined)
+        {
+            co_await children.join();
+            joined = true;
+        }
+        static task<> spawn(scope& children, event& e, bool& ended)
+        {
+            CHECK(children.size() == 0); // and the joiner has not run yet
+            children.spawn(wait(e, ended));
+            co_return;
+        }
+    };
+    run_well([]() -> task<> {
+        event go;
+        bool ended = false, joined = false;
+        scope children, outer;
+        for (int round = 0; round < 3; ++round) {
+            ended = joined = false;
+            go.reset();
+            children.spawn(yield_once());
+            outer.spawn(part::join(children, joined));
+            co_await yield();
+            children.spawn(part::nothing());
+            outer.spawn(part::spawn(children, go, ended));
+            for (int i = 0; i < 5; ++i)
+                co_await yield();
+            CHECK_FALSE(joined);
+            if (round == 2) outer.request_stop(); // is still heard, and goes to the children
+            go.set();
+            co_await outer.join();
+            CHECK(ended);
+            CHECK(joined);
+            CHECK(children.size() == 0);
+        }
+        CHECK(children.stop_requested());
+    }());
 }
 
 TEST_CASE("joining a scope twice at a time aborts and says so", "[scope]")

@@ -274,3 +274,49 @@ TEST_CASE("a signal that does not exist is an error", "[signals]")
         co_return;
     }());
 }
+
+TEST_CASE("a signals object that can't have both its signals has none", "[signals]")
+{
+    run_well([]() -> task<> {
+        for (auto const& pair : {std::pair{SIGUSR1, 0}, {SIGUSR1, SIGUSR1}, {0, SIGUSR1}, {SIGUSR1, SIGKILL},
+                                 {SIGUSR1, 32}}) // the C library's own, which it lets nobody have
+            CHECK_THROWS_AS(signals(pair.first, pair.second), std::system_error);
+        CHECK_THROWS_AS(signals(0), std::system_error);
+        struct sigaction now{};
+        CHECK(::sigaction(SIGUSR1, nullptr, &now) == 0);
+        CHECK(now.sa_handler == SIG_DFL);
+        co_return;
+    }());
+    auto const claimed = in_child([] { // SIGINT is run's again
+        return run([]() -> task<> {
+            try {
+                signals both(SIGINT, 32);
+            } catch (std::system_error const&) {
+                ::raise(SIGINT);
+            }
+            auto const r = co_await sleep_for(1h);
+            if (r.error() == errc::canceled) throw std::runtime_error("stopped");
+        }());
+    });
+    CHECK(claimed.says("stopped"));
+}
+
+TEST_CASE("a signals object destroyed while a coroutine waits for it aborts with a message", "[signals][death]")
+{
+    struct part
+    {
+        static task<> wait(signals& s) { (void)co_await s.next(); }
+    };
+    auto const end = in_child([] {
+        return run([]() -> task<> {
+            scope all;
+            std::optional<signals> hup(SIGHUP);
+            all.spawn(part::wait(*hup));
+            co_await yield();
+            hup.reset();
+            co_await all.join();
+        }());
+    });
+    CHECK(end.aborted());
+    CHECK(end.says("a signals object was destroyed while a coroutine waits for it"));
+}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "core/core.hpp"
 
+#include "core/allocations.hpp"
+
 #include <memory>
 #include <string>
 #include <thread>
@@ -444,5 +446,33 @@ TEST_CASE("combinators nest", "[timeout][when_all][when_any]")
             1ms, when_all(when_any(until_canceled(canceled), sleep_for(1h)), timeout(1h, until_canceled(canceled))));
         CHECK(canceled == 2);
         (void)r;
+    }());
+}
+
+TEST_CASE("when_all and when_any without memory for one of their frames throw, and leave nothing behind", "[when_all]")
+{
+    struct part
+    {
+        static task<bool> both(long mallocs)
+        {
+            no_free_frames const frames;
+            mallocs_left = mallocs;
+            bool good = false;
+            try {
+                (void)co_await when_all(sleep_for(0ms), sleep_for(0ms), sleep_for(0ms));
+                (void)co_await when_any(sleep_for(0ms), sleep_for(1h));
+                good = true;
+            } catch (std::bad_alloc const&) {
+            }
+            mallocs_left = -1;
+            co_return good;
+        }
+    };
+    run_well([]() -> task<> {
+        long mallocs = 0;
+        for (bool good = false; !good && mallocs < 100; ++mallocs)
+            good = co_await part::both(mallocs);
+        CHECK(mallocs > 3);
+        CHECK(mallocs < 100);
     }());
 }

@@ -40,13 +40,16 @@ task<> session(stream peer, room& here)
 // [/session]
 
 // [serve]
+task<> accept_members(scope& sessions, listener* server, room* here)
+{
+    while (auto peer = co_await server->accept())
+        sessions.spawn(session(std::move(*peer), *here));
+}
+
 task<> serve(listener& server)
 {
-    room here;
-    scope sessions; // ends before the room does: members are declared after what they use
-    while (auto peer = co_await server.accept())
-        sessions.spawn(session(std::move(*peer), here));
-    co_await sessions.join();
+    room here; // outlives the sessions, which end within with_scope
+    co_await with_scope(accept_members, &server, &here);
 }
 // [/serve]
 

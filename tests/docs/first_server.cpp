@@ -20,20 +20,18 @@ task<> session(stream peer) // one coroutine per connection; it owns the socket
 // [/session]
 
 // [serve]
-task<> serve(std::string where)
+task<> serve(scope& sessions, std::string where)
 {
     auto server = listener::bind(where).value();
-    scope sessions;
     while (auto peer = co_await server.accept()) // until Ctrl-C
         sessions.spawn(session(std::move(*peer)));
-    co_await sessions.join();
 }
 // [/serve]
 
 // [main]
 int main(int argc, char** argv)
 {
-    return run(serve(argc > 1 ? argv[1] : "127.0.0.1:9001"));
+    return run(with_scope(serve, std::string(argc > 1 ? argv[1] : "127.0.0.1:9001")));
 }
 // [/main]
 // [/program]

@@ -15,9 +15,17 @@ using namespace wring::test;
 
 namespace {
 
-engine_kind each_engine()
+engine_variant each_variant()
 {
-    return GENERATE(engine_kind::uring, engine_kind::asio);
+    constexpr auto uring = engine_kind::uring;
+    if (std::getenv("WRING_TEST_REFUSED"))
+        return engine_variant(engine_kind::asio);
+    return GENERATE(engine_variant(uring), engine_variant(uring, 1), engine_variant(uring, 2),
+                    engine_variant(engine_kind::asio));
+}
+std::string to_string(engine_variant const& v)
+{
+    return std::string(to_string(v.kind)) + (v.rung ? ", rung " + std::to_string(v.rung) : "");
 }
 
 /// Sends all of a text, however an engine sends.
@@ -67,28 +75,28 @@ std::string pattern(std::size_t n)
 
 TEST_CASE("an engine knows its kind, and a descriptor its file", "[engine]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     CHECK(r.io->kind() == kind);
     pair p;
     int const fd = p.ours;
-    auto io = r.io->open(fd);
+    auto io = r.open(fd);
     CHECK(io->fd() == fd);
     CHECK(io->release() == fd);
     CHECK(::fcntl(fd, F_GETFD) >= 0); // still open
-    io = r.io->open(fd);
+    io = r.open(fd);
     io.reset();
     CHECK(::fcntl(fd, F_GETFD) < 0);
 }
 
 TEST_CASE("accept gives connection after connection until it is canceled", "[engine][accept]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     listening l;
-    auto io = r.io->open(l.fd);
+    auto io = r.open(l.fd);
     recorder accept;
     accept.accepts = true;
     io->accept(accept);
@@ -127,11 +135,11 @@ TEST_CASE("accept gives connection after connection until it is canceled", "[eng
 
 TEST_CASE("an operation may be canceled by its own handler", "[engine][cancel]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     listening l;
-    auto io = r.io->open(l.fd);
+    auto io = r.open(l.fd);
     std::vector<int> clients;
     for (int i = 0; i < 5; ++i) {
         clients.push_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -149,7 +157,7 @@ TEST_CASE("an operation may be canceled by its own handler", "[engine][cancel]")
     CHECK(!accept.accepted.empty());
 
     pair p;
-    auto stream = r.io->open(p.ours);
+    auto stream = r.open(p.ours);
     recorder receive;
     receive.context = stream.get();
     receive.then = accept.then;
@@ -165,12 +173,12 @@ TEST_CASE("an operation may be canceled by its own handler", "[engine][cancel]")
 
 TEST_CASE("connect reaches a listener, or says why not", "[engine][connect]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     listening l;
     {
-        auto io = r.io->open(socket_of(AF_INET));
+        auto io = r.open(socket_of(AF_INET));
         recorder op;
         io->connect(op, l.address(), sizeof l.at);
         CHECK(r.until([&] { return op.ended(); }));
@@ -178,7 +186,7 @@ TEST_CASE("connect reaches a listener, or says why not", "[engine][connect]")
     }
     ::close(l.fd);
     {
-        auto io = r.io->open(socket_of(AF_INET));
+        auto io = r.open(socket_of(AF_INET));
         recorder op;
         io->connect(op, l.address(), sizeof l.at);
         CHECK(op.results.empty()); // never inside the start
@@ -189,7 +197,7 @@ TEST_CASE("connect reaches a listener, or says why not", "[engine][connect]")
 
 TEST_CASE("a connect that nobody answers is canceled", "[engine][connect][cancel]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     int const full = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); // a backlog of one, filled
@@ -203,7 +211,7 @@ TEST_CASE("a connect that nobody answers is canceled", "[engine][connect][cancel
     std::vector<std::unique_ptr<engine::descriptor>> ios;
     std::vector<std::unique_ptr<recorder>> ops;
     for (int i = 0; i < 6; ++i) {
-        ios.push_back(r.io->open(socket_of(AF_INET)));
+        ios.push_back(r.open(socket_of(AF_INET)));
         ops.push_back(std::make_unique<recorder>());
         ios.back()->connect(*ops.back(), reinterpret_cast<sockaddr*>(&at), size);
     }
@@ -224,12 +232,12 @@ TEST_CASE("a connect that nobody answers is canceled", "[engine][connect][cancel
 
 TEST_CASE("receive gives what comes, in order, and the end of the stream", "[engine][receive]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     bool const tcp = GENERATE(false, true);
     INFO(to_string(kind) << (tcp ? " tcp" : " unix"));
     rig r(kind);
     pair p(tcp);
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     recorder op;
     io->receive(op);
     std::string const text = pattern(300'000);
@@ -253,12 +261,12 @@ TEST_CASE("receive gives what comes, in order, and the end of the stream", "[eng
 TEST_CASE("receive_into puts bytes behind those of a block, once, and no more than it was asked for",
           "[engine][receive]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     bool const tcp = GENERATE(false, true);
     INFO(to_string(kind) << (tcp ? " tcp" : " unix"));
     rig r(kind);
     pair p(tcp);
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     engine::block_ref into(r.blocks.take(100'000));
     engine::block& b = *into.get();
     std::memcpy(b.end, "head:", 5);
@@ -295,12 +303,12 @@ TEST_CASE("receive_into puts bytes behind those of a block, once, and no more th
 
 TEST_CASE("a receive_into that ends without bytes gives its block back", "[engine][receive][cancel]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     for (int how = 0; how < 3; ++how) {
         pair p(true);
-        auto io = r.io->open(p.ours);
+        auto io = r.open(p.ours);
         r.spin(1);
         engine::block_ref watched(r.blocks.take(50'000));
         recorder op;
@@ -328,7 +336,7 @@ TEST_CASE("a receive_into canceled before its start reached the system gives its
     engine::block_ref watched(r.blocks.take(1000));
     for (std::size_t i = 0; i < 20; ++i) { // more than there are submission entries
         pairs.push_back(std::make_unique<pair>());
-        ios.push_back(r.io->open(pairs.back()->ours));
+        ios.push_back(r.open(pairs.back()->ours));
         ops.push_back(std::make_unique<recorder>());
         ios.back()->receive_into(*ops.back(), engine::block_ref::share(watched.get()).release(), 1);
     }
@@ -340,11 +348,11 @@ TEST_CASE("a receive_into canceled before its start reached the system gives its
 
 TEST_CASE("receive reports a reset, after what came before it", "[engine][receive]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p(true);
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     recorder op;
     io->receive(op);
     p.write("abc");
@@ -356,11 +364,11 @@ TEST_CASE("receive reports a reset, after what came before it", "[engine][receiv
 
 TEST_CASE("a canceled receive leaves what comes later in the socket", "[engine][receive][cancel]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     std::string all;
     std::string const text = pattern(2000);
     for (std::size_t i = 0; i < text.size(); ++i) {
@@ -384,13 +392,13 @@ TEST_CASE("a canceled receive leaves what comes later in the socket", "[engine][
 
 TEST_CASE("send delivers every byte through small socket buffers", "[engine][send]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     bool const tcp = GENERATE(false, true);
     INFO(to_string(kind) << (tcp ? " tcp" : " unix"));
     rig r(kind);
     pair p(tcp);
     p.small_buffers();
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     std::string const text = pattern(200'000);
     sender op(*io, kind, text);
     op.start();
@@ -405,11 +413,11 @@ TEST_CASE("send delivers every byte through small socket buffers", "[engine][sen
 
 TEST_CASE("a send to a peer that has gone fails", "[engine][send]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p(true);
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     p.reset_peer();
     std::string const text = pattern(100'000);
     sender op(*io, kind, text);
@@ -420,11 +428,11 @@ TEST_CASE("a send to a peer that has gone fails", "[engine][send]")
 
 TEST_CASE("a send that waits for room is canceled", "[engine][send][cancel]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     fill(p.ours);
     std::string const text = pattern(100);
     sender op(*io, kind, text);
@@ -438,11 +446,11 @@ TEST_CASE("a send that waits for room is canceled", "[engine][send][cancel]")
 
 TEST_CASE("poll waits for a descriptor to become readable or writable", "[engine][poll]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     {
         recorder op;
         io->poll(op, POLLIN);
@@ -473,11 +481,11 @@ TEST_CASE("poll waits for a descriptor to become readable or writable", "[engine
 
 TEST_CASE("operations of different kinds run side by side, and a cancel ends only its own", "[engine][cancel]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     fill(p.ours);
     std::string const text = pattern(10);
     recorder receive, poll;
@@ -502,7 +510,7 @@ TEST_CASE("operations of different kinds run side by side, and a cancel ends onl
 
 TEST_CASE("wake ends a wait without limit, from any thread and before it begins", "[engine][wake]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     r.io->wake();
@@ -522,7 +530,7 @@ TEST_CASE("wake ends a wait without limit, from any thread and before it begins"
 
 TEST_CASE("a wait keeps its limit", "[engine][wait]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     r.spin(10);
@@ -537,12 +545,12 @@ TEST_CASE("a wait keeps its limit", "[engine][wait]")
 
 TEST_CASE("an operation destroyed in flight aborts with a message", "[engine][death]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     auto const end = in_child([kind] {
         rig r(kind);
         pair p;
-        auto io = r.io->open(p.ours);
+        auto io = r.open(p.ours);
         recorder op;
         io->receive(op);
         return 0;
@@ -553,11 +561,11 @@ TEST_CASE("an operation destroyed in flight aborts with a message", "[engine][de
 
 TEST_CASE("one byte at a time", "[engine][receive]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p(true);
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     recorder op;
     io->receive(op);
     std::string const text = pattern(3000);
@@ -573,11 +581,11 @@ TEST_CASE("one byte at a time", "[engine][receive]")
 
 TEST_CASE("an idle engine leaves received blocks with who holds them", "[engine][receive]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind, {2, 64, 256}, 64);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     recorder op;
     op.keep = true;
     io->receive(op);
@@ -598,7 +606,7 @@ TEST_CASE("an idle engine leaves received blocks with who holds them", "[engine]
 
 TEST_CASE("a storm of cancels, shutdowns, resets and closes at every moment", "[engine][cancel][storm]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     unsigned const seed = GENERATE(1U, 2U, 3U, 4U, 5U, 6U, 7U, 8U);
     INFO(to_string(kind) << " seed " << seed);
     std::mt19937 random(seed);
@@ -610,7 +618,7 @@ TEST_CASE("a storm of cancels, shutdowns, resets and closes at every moment", "[
         connection(rig& rg, engine_kind k, bool tcp, std::string const& out) : p(tcp)
         {
             p.small_buffers();
-            io = rg.io->open(p.ours);
+            io = rg.open(p.ours);
             send = std::make_unique<sender>(*io, k, out);
         }
         ~connection() = default;
@@ -693,11 +701,11 @@ TEST_CASE("a storm of cancels, shutdowns, resets and closes at every moment", "[
 
 TEST_CASE("receiving takes nothing from the heap in steady state", "[engine][receive][allocations]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p;
-    auto io = r.io->open(p.ours);
+    auto io = r.open(p.ours);
     recorder op;
     op.data.reserve(10'000);
     op.results.reserve(10'000);

@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <liburing.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -66,6 +67,52 @@ TEST_CASE("a refused io_uring gives way to Asio, with one line that names errno 
             CHECK(end.says(c.cause));
             CHECK(end.says("using Asio on epoll"));
         }
+    }
+}
+
+TEST_CASE("a ring that the probe had and a loop can't have gives way to Asio, or is an error", "[refused]")
+{
+    auto const end = in_child([] {
+        ::unsetenv("WRING_ENGINE");
+        auto first = engine_kind::automatic, second = engine_kind::automatic, third = engine_kind::automatic;
+        int const before = run(note_engine(first));
+        if (!refuse_calls(ENOMEM, {__NR_io_uring_setup})) return 99;
+        int const fallback = run(note_engine(second));
+        int const forced = run(note_engine(third), {.engine = engine_kind::uring});
+        bool const fell_back = fallback == 0 && second == engine_kind::asio;
+        return before == 0 && first == engine_kind::uring && fell_back && forced == 1 ? 7 : 1;
+    });
+    INFO(end.output);
+    CHECK(end.exited_with(7));
+    CHECK(count(end.output, "\n") == 2);
+    CHECK(count(end.output, "using Asio on epoll") == 1);
+    CHECK(count(end.output, std::strerror(ENOMEM)) == 2);
+    CHECK(end.says("ulimit -l"));
+}
+
+TEST_CASE("a ring without what the engine needs gives way to Asio, with a line that names what is missing", "[refused]")
+{
+    struct
+    {
+        unsigned operation;
+        int error;
+        char const* cause;
+    } const cases[] = {{IORING_REGISTER_PBUF_RING, EINVAL, "registering a buffer ring"},
+                       {IORING_REGISTER_PROBE, EINVAL, "has no io_uring"}};
+    for (auto const& c : cases) {
+        auto const end = in_child([&] {
+            ::unsetenv("WRING_ENGINE");
+            if (!refuse_uring_register(c.operation, c.error)) return 99;
+            auto const& refused = engine::probe_uring();
+            auto kind = engine_kind::automatic;
+            int const status = run(note_engine(kind));
+            return status == 0 && refused.code != 0 && kind == engine_kind::asio ? 7 : 1;
+        });
+        INFO(end.output);
+        CHECK(end.exited_with(7));
+        CHECK(count(end.output, "\n") == 1);
+        CHECK(end.says(c.cause));
+        CHECK(end.says("using Asio on epoll"));
     }
 }
 

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -20,14 +21,32 @@ namespace wring::test {
 
 using namespace std::chrono_literals;
 
+/// Both, or the one that is left where a whole run has io_uring refused (refuse_uring.cpp).
+inline engine_kind each_engine()
+{
+    if (std::getenv("WRING_TEST_REFUSED"))
+        return engine_kind::asio;
+    return GENERATE(engine_kind::uring, engine_kind::asio);
+}
+
 inline constexpr auto patience = 60s; ///< nothing here takes long; this ends what hangs
+
+/// An engine, and of io_uring's the rung of the ladder of set-up flags that its ring stands on.
+struct engine_variant
+{
+    engine_variant(engine_kind k, unsigned r = 0) : kind(k), rung(r) {}
+    operator engine_kind() const { return kind; }
+    engine_kind kind;
+    unsigned rung;
+};
 
 struct rig
 {
-    explicit rig(engine_kind kind, engine::settings const& s = {16, 64, 256}, std::uint32_t block_size = 4096)
-        : blocks(block_size),
-          io(kind == engine_kind::uring ? engine::make_uring_engine(blocks, s) : engine::make_asio_engine(blocks))
+    explicit rig(engine_variant on, engine::settings s = {16, 64, 256}, std::uint32_t block_size = 4096)
+        : blocks(block_size), io(make(on, s))
     {}
+
+    std::unique_ptr<engine::descriptor> open(int fd) { return std::move(io->open(fd)).value(); }
 
     /// Turns until `done()`. False where that never happens.
     template <class F>
@@ -45,6 +64,12 @@ struct rig
     {
         for (int i = 0; i < n; ++i)
             io->wait(0ns);
+    }
+
+    std::unique_ptr<engine::engine> make(engine_variant on, engine::settings& s)
+    {
+        s.first_rung = on.rung;
+        return on.kind == engine_kind::uring ? engine::make_uring_engine(blocks, s) : engine::make_asio_engine(blocks);
     }
 
     engine::block_pool blocks;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "net.hpp"
 
+#include "net/system.hpp"
+
 #include <atomic>
 #include <fstream>
 #include <latch>
@@ -359,6 +361,118 @@ task<> closed_while_out_of_descriptors()
     CHECK(outcome == errc::closed);
 }
 
+// ---- accepts that fail
+// -----------------------------------------------------------------------------------------------
+
+/// Clients that are gone, by a reset, before they are accepted harm nobody.
+task<> resets_in_the_backlog()
+{
+    auto server = listener::bind("127.0.0.1:0").value();
+    linger const hard{1, 0};
+    for (int i = 0; i < 3; ++i) {
+        auto const client = raw_client(server.local());
+        ::setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    }
+    auto const good = raw_client(server.local());
+    REQUIRE(::write(good.get(), "x", 1) == 1);
+    std::string text;
+    for (int i = 0; i < 4 && text != "x"; ++i) {
+        auto peer = co_await server.accept();
+        REQUIRE(peer);
+        text = co_await read_text(*peer, 1);
+    }
+    CHECK(text == "x");
+}
+
+/// What the system says of one connection, or of its network for a while; by Asio's engine, whose accepts a test can
+/// refuse.
+task<> errors_that_pass()
+{
+    auto server = listener::bind("127.0.0.1:0").value();
+    struct
+    {
+        int error;
+        int times;
+        std::size_t lines;
+    } const cases[] = {{ECONNABORTED, 5, 0}, {EPROTO, 5, 0}, {EINTR, 2, 0}, {EAGAIN, 2, 0},
+                       {ENETDOWN, 1, 1},     {EMFILE, 2, 0}, {ENOSPC, 1, 0}, {EPERM, 1, 0}}; // told once
+    for (auto const& c : cases) {
+        CAPTURE(c.error);
+        captured_errors const errors;
+        system_calls.accept_error = c.error;
+        system_calls.accept_errors = c.times;
+        auto const client = raw_client(server.local());
+        auto const peer = co_await timeout(10s, server.accept());
+        CHECK(peer);
+        auto const text = errors.text();
+        CHECK(static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n')) == c.lines);
+    }
+    system_calls.accept_error = EBADF; // no hope
+    system_calls.accept_errors = 1;
+    auto const client = raw_client(server.local());
+    auto const first = co_await server.accept();
+    CHECK(first.error() == std::errc::bad_file_descriptor);
+    auto const second = co_await server.accept();
+    CHECK(second.error() == first.error());
+}
+
+/// The connection that was given to a coroutine is its own, whatever becomes of the listener before it runs.
+task<> served_and_gone()
+{
+    std::optional<listener> server = listener::bind("127.0.0.1:0").value();
+    auto const first = raw_client(server->local());
+    auto const second = raw_client(server->local());
+    auto const one = co_await server->accept();
+    co_await turns(3); // the other one is accepted too
+    struct child
+    {
+        static task<> accept(listener& from, std::string& got)
+        {
+            for (int i = 0; i < 64; ++i)
+                co_await detail::at_once();
+            auto peer = co_await from.accept(); // completes at once, but goes on in the next turn
+            auto const written = co_await peer.value().write("x");
+            got = written ? "written" : written.error().message();
+        }
+        static task<> destroy(std::optional<listener>& which)
+        {
+            which.reset();
+            co_return;
+        }
+    };
+    std::string got;
+    scope children;
+    children.spawn(child::accept(*server, got));
+    children.spawn(child::destroy(server));
+    co_await children.join();
+    CHECK(got == "written");
+    char text = 0;
+    CHECK(::read(second.get(), &text, 1) == 1);
+}
+
+task<> stopped()
+{
+    auto waited_on = listener::bind("127.0.0.1:0").value();
+    auto asked_later = listener::bind("127.0.0.1:0").value();
+    std::error_code outcome;
+    scope accepting;
+    accepting.spawn(accept_into(waited_on, outcome));
+    co_await turns(2);
+    int const before = waited_on.native_handle();
+    CHECK(before >= 0);
+    this_loop().request_stop();
+    accepting.request_stop();
+    CHECK(waited_on.native_handle() == -1); // its accept may still be in the kernel
+    co_await accepting.join();
+    CHECK(outcome == errc::canceled);
+    auto const late = co_await asked_later.accept();
+    CHECK(late.error() == errc::canceled);
+    CHECK(asked_later.native_handle() == -1);
+    CHECK(raw_client(asked_later.local()).get() < 0); // refused, not left waiting
+    auto const again = co_await asked_later.accept();
+    CHECK(again.error() == errc::closed);
+}
+
 // ---- several loops
 // ---------------------------------------------------------------------------------------------------
 
@@ -551,6 +665,30 @@ TEST_CASE("a listener that waits for file descriptors can be closed")
 {
     no_descriptor_leaks const check;
     on_loop(closed_while_out_of_descriptors());
+}
+
+TEST_CASE("clients that reset before they are accepted harm nobody")
+{
+    no_descriptor_leaks const check;
+    on_loop(resets_in_the_backlog());
+}
+TEST_CASE("errors of one connection are skipped, and passing ones waited for")
+{
+    no_descriptor_leaks const check;
+    run_options options;
+    options.engine = engine_kind::asio;
+    options.handle_signals = false;
+    CHECK(run(errors_that_pass(), options) == 0);
+}
+TEST_CASE("a connection that was accepted outlives its listener")
+{
+    no_descriptor_leaks const check;
+    on_loop(served_and_gone());
+}
+TEST_CASE("a listener closes when its loop is asked to stop")
+{
+    no_descriptor_leaks const check;
+    on_loop(stopped());
 }
 
 TEST_CASE("two loops share the port that the first was given")

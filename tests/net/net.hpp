@@ -3,6 +3,7 @@
 #pragma once
 
 #include "catch.hpp"
+#include "resources.hpp"
 
 #include <wring/endpoint.hpp>
 #include <wring/listener.hpp>
@@ -35,7 +36,7 @@ inline void on_loop(task<> body)
 {
     run_options options;
     options.handle_signals = false;
-    int const status = run(std::move(body), options);
+    int const status = run(std::move(body), test::resources(options));
     CHECK(status == 0);
 }
 
@@ -235,6 +236,10 @@ struct pair_options
 
 inline task<stream_pair> connected(kind k, pair_options options = {})
 {
+    if (test::tiny()) {
+        options.small_buffers = true;
+        options.chunk = options.chunk == 0 ? 1 : options.chunk;
+    }
     if (k == kind::memory) {
         stream_pair_options in_memory;
         if (options.small_buffers) in_memory.capacity = 4096;

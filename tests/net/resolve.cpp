@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "net.hpp"
 
+#include "child.hpp"
+#include "engine/refuse.hpp"
+#include "net/system.hpp"
+
 #include <barrier>
+
+#include <netdb.h>
 
 using namespace net_test;
 
@@ -87,6 +93,51 @@ task<> leave_it_running()
     CHECK_FALSE(found);
 }
 
+task<> name_failures()
+{
+    struct
+    {
+        int status;
+        std::error_code error;
+    } const cases[] = {
+        {EAI_NONAME, errc::host_not_found},
+        {EAI_NODATA, errc::host_not_found},
+        {EAI_ADDRFAMILY, errc::host_not_found},
+        {EAI_MEMORY, std::make_error_code(std::errc::not_enough_memory)},
+        {EAI_SYSTEM, {EMFILE, std::system_category()}},
+        {EAI_AGAIN, {EAI_AGAIN, resolver_category()}},
+        {EAI_FAIL, {EAI_FAIL, resolver_category()}},
+    };
+    for (auto const& c : cases) {
+        CAPTURE(c.error.message());
+        system_calls.getaddrinfo_status = c.status;
+        auto const found = co_await resolve("localhost:80");
+        CHECK(found.error() == c.error);
+        CHECK(listener::bind("localhost:80").error() == c.error);
+    }
+    system_calls.getaddrinfo_status = 0;
+    std::error_code const again(EAI_AGAIN, resolver_category());
+    CHECK(again == std::errc::resource_unavailable_try_again);
+    CHECK(again.message() == ::gai_strerror(EAI_AGAIN));
+    CHECK(std::error_code(EAI_FAIL, resolver_category()) != std::errc::resource_unavailable_try_again);
+    auto const good = co_await resolve("localhost:80");
+    CHECK(good);
+}
+
+task<> without_threads()
+{
+    for (int i = 0; i < 3; ++i) {
+        auto const found = co_await resolve("localhost:80");
+        CHECK(found.error() == std::errc::resource_unavailable_try_again);
+        auto const connected = co_await connect_stream("localhost:80");
+        CHECK(connected.error() == std::errc::resource_unavailable_try_again);
+        auto const late = co_await timeout(1h, resolve("localhost:80"));
+        CHECK(late.error() == std::errc::resource_unavailable_try_again);
+    }
+    auto const literal = co_await resolve("127.0.0.1:80"); // needs none
+    CHECK(literal);
+}
+
 /// Waits until the thread pool has done what was asked of it before, so that later tests find it at rest.
 void finish_lookups()
 {
@@ -135,6 +186,23 @@ TEST_CASE("text that is no host and port is not looked up")
 TEST_CASE("a name that nobody has is an error")
 {
     on_loop(look_for_nobody());
+}
+
+TEST_CASE("each failure of the resolver has its error")
+{
+    on_loop(name_failures());
+}
+
+TEST_CASE("a look-up for which no thread can be had is an error")
+{
+    auto const end = wring::test::in_fresh_process("no thread for a look-up");
+    INFO(end.output);
+    CHECK(end.exited_with(0));
+}
+TEST_CASE("no thread for a look-up", "[.fresh]")
+{
+    REQUIRE(wring::test::refuse_threads());
+    on_loop(without_threads());
 }
 
 TEST_CASE("a canceled look-up completes at once")

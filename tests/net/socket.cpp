@@ -29,14 +29,15 @@ TEST_CASE("options are set, and errors told")
     detail::set_no_delay(fd.get(), false);
     CHECK(socket_option(fd.get(), IPPROTO_TCP, TCP_NODELAY) == 0);
     CHECK(detail::set_option(-1, SOL_SOCKET, SO_REUSEADDR, 1).error() == std::errc::bad_file_descriptor);
-    CHECK(detail::set_non_blocking(-1).error() == std::errc::bad_file_descriptor);
+    CHECK(detail::prepare_adopted(-1).error() == std::errc::bad_file_descriptor);
 }
 
-TEST_CASE("a descriptor is made non-blocking and keeps its other flags")
+TEST_CASE("an adopted descriptor is made non-blocking and close-on-exec, and keeps its other flags")
 {
-    raw_socket const s(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    raw_socket const s(::socket(AF_UNIX, SOCK_STREAM, 0));
     ::fcntl(s.get(), F_SETFL, ::fcntl(s.get(), F_GETFL) | O_APPEND);
-    CHECK(detail::set_non_blocking(s.get()));
+    CHECK(detail::prepare_adopted(s.get()));
+    CHECK((::fcntl(s.get(), F_GETFD) & FD_CLOEXEC));
     CHECK((::fcntl(s.get(), F_GETFL) & (O_NONBLOCK | O_APPEND)) == (O_NONBLOCK | O_APPEND));
 }
 

@@ -2,6 +2,8 @@
 // One set of cases for every kind of stream: TCP, Unix and in-memory streams behave alike.
 #include "net.hpp"
 
+#include "child.hpp"
+
 #include <fcntl.h>
 
 using namespace net_test;
@@ -863,6 +865,55 @@ task<> not_released_while_in_use(kind k)
     CHECK(got == "more");
 }
 
+task<> release_into(stream& s, std::optional<result<int>>& outcome)
+{
+    outcome.emplace(co_await s.release());
+}
+
+/// Leaves a receive in flight on `s`, for which a release must wait.
+task<> receive_once(stream& peer, stream& s)
+{
+    auto const written = co_await peer.write("x");
+    CHECK(written);
+    auto const text = co_await read_text(s, 1);
+    CHECK(text == "x");
+}
+
+task<> released_twice(kind k)
+{
+    if (k == kind::memory) co_return;
+    auto pair = co_await connected(k);
+    co_await receive_once(pair.first, pair.second);
+    std::optional<result<int>> first;
+    std::optional<result<int>> second;
+    scope releases;
+    releases.spawn(release_into(pair.second, first));
+    releases.spawn(release_into(pair.second, second));
+    co_await releases.join();
+    REQUIRE(first);
+    REQUIRE(*first);
+    raw_socket const fd(**first);
+    REQUIRE(second);
+    CHECK(second->error() == errc::busy);
+}
+
+task<> replace(stream& s, stream& by)
+{
+    s = std::move(by);
+    co_return;
+}
+
+task<> destroyed_while_released()
+{
+    auto pair = co_await connected(kind::tcp);
+    co_await receive_once(pair.first, pair.second);
+    std::optional<result<int>> outcome;
+    scope releases;
+    releases.spawn(release_into(pair.second, outcome));
+    releases.spawn(replace(pair.second, pair.first)); // in the same turn
+    co_await releases.join();
+}
+
 task<> what_cannot_be_adopted()
 {
     CHECK(stream::adopt(-1).error() == std::errc::bad_file_descriptor);
@@ -916,7 +967,7 @@ TEST_CASE("what is written arrives whole and in order")
 {
     on_every_kind(whole_and_in_order);
 }
-TEST_CASE("read_some gives what is there, read fills the buffer")
+TEST_CASE("read_some gives what is there, read fills the buffer", "[sizes]")
 {
     on_every_kind(read_some_gives_what_is_there);
 }
@@ -941,7 +992,7 @@ TEST_CASE("the end comes after what was written before it")
 {
     on_every_kind(end_after_what_was_written);
 }
-TEST_CASE("a destroyed stream delivers what was written")
+TEST_CASE("a destroyed stream delivers what was written", "[sizes]")
 {
     on_every_kind(destroyed_after_a_write);
 }
@@ -949,7 +1000,7 @@ TEST_CASE("a stream destroyed with unread data in the system resets")
 {
     on_every_kind(destroyed_with_unread_data);
 }
-TEST_CASE("a stream destroyed with bytes taken in ends cleanly")
+TEST_CASE("a stream destroyed with bytes taken in ends cleanly", "[sizes]")
 {
     on_every_kind(destroyed_with_bytes_taken_in);
 }
@@ -1040,6 +1091,17 @@ TEST_CASE("a descriptor can be released and adopted")
 TEST_CASE("a stream in use is not released and stays as it was")
 {
     on_every_kind(not_released_while_in_use);
+}
+TEST_CASE("a stream is released once at a time, and not destroyed meanwhile")
+{
+    on_every_kind(released_twice);
+    auto const end = wring::test::in_child([] {
+        on_loop(destroyed_while_released());
+        return 0;
+    });
+    INFO(end.output);
+    CHECK(end.aborted());
+    CHECK(end.says("a stream was destroyed while a coroutine waits on it"));
 }
 TEST_CASE("only connected stream sockets are adopted")
 {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "net.hpp"
 
+#include "net/system.hpp"
+
 #include <wring/udp.hpp>
 
 using namespace net_test;
@@ -166,6 +168,76 @@ task<> unix_datagrams()
     CHECK_FALSE(std::filesystem::exists(folder / "a"));
 }
 
+task<> send_into(udp_socket& s, std::string_view text, endpoint to, std::error_code& outcome)
+{
+    auto const sent = co_await s.send_to(bytes_of(text), to);
+    outcome = sent.error();
+}
+
+/// A Unix receiver's queue holds a few datagrams, then senders wait.
+task<> full_queue()
+{
+    temporary_folder const folder;
+    auto a = udp_socket::bind("unix:" + folder / "a").value();
+    auto b = udp_socket::bind("unix:" + folder / "b").value();
+    int queued = 0;
+    for (;; ++queued) {
+        auto const sent = co_await timeout(20ms, a.send_to(bytes_of("queued"), b.local()));
+        if (!sent) {
+            CHECK(sent.error() == errc::timed_out);
+            break;
+        }
+    }
+    std::error_code first = errc::timed_out;
+    std::error_code second = errc::timed_out;
+    scope canceled;
+    canceled.spawn(send_into(a, "canceled", b.local(), first));
+    system_calls.sendto_calls = 0;
+    auto const slept = co_await sleep_for(200ms);
+    REQUIRE(slept);
+    CHECK(system_calls.sendto_calls > 1);
+    CHECK(system_calls.sendto_calls < 60); // it rests in between
+    auto const busy = co_await a.send_to(bytes_of("busy"), b.local());
+    CHECK(busy.error() == errc::busy);
+    canceled.request_stop();
+    co_await canceled.join();
+    CHECK(first == errc::canceled);
+
+    scope waiting;
+    waiting.spawn(send_into(a, "last", b.local(), second));
+    co_await turns(2);
+    std::byte buffer[10];
+    for (int i = 0; i < queued; ++i) {
+        auto const got = co_await b.receive_from(std::span(buffer));
+        CHECK(text_of(got.value().bytes) == "queued");
+    }
+    co_await waiting.join();
+    CHECK_FALSE(second);
+    auto const last = co_await b.receive_from(std::span(buffer));
+    CHECK(text_of(last.value().bytes) == "last");
+}
+
+/// A send that has to wait for its socket.
+task<> not_writable_at_first()
+{
+    auto a = udp_socket::bind("127.0.0.1:0").value();
+    auto b = udp_socket::bind("127.0.0.1:0").value();
+    system_calls.sendto_calls = 0;
+    system_calls.sendto_again = 3;
+    auto const sent = co_await a.send_to(bytes_of("late"), b.local());
+    CHECK(sent);
+    CHECK(system_calls.sendto_calls == 4);
+    std::byte buffer[10];
+    auto const got = co_await b.receive_from(std::span(buffer));
+    CHECK(text_of(got.value().bytes) == "late");
+    auto& env = co_await detail::get_context();
+    detail::own_stop own(env);
+    own.stop.request();
+    auto const canceled = co_await a.send_to(bytes_of("never"), b.local());
+    CHECK(canceled.error() == errc::canceled);
+    CHECK(system_calls.sendto_calls == 4);
+}
+
 } // namespace
 
 TEST_CASE("datagrams go there, and say where they came from")
@@ -198,4 +270,14 @@ TEST_CASE("Unix sockets carry datagrams, and their paths are removed")
 {
     no_descriptor_leaks const check;
     on_loop(unix_datagrams());
+}
+TEST_CASE("a send to a full queue waits, without spinning, and can be canceled")
+{
+    no_descriptor_leaks const check;
+    on_loop(full_queue());
+}
+TEST_CASE("a send waits until its socket is writable")
+{
+    no_descriptor_leaks const check;
+    on_loop(not_writable_at_first());
 }

@@ -790,7 +790,7 @@ TEST_CASE("whatever arrives puts the idle timeout off")
     }());
 }
 
-TEST_CASE("timeouts do not fire while this side does not listen, nor as soon as it does again")
+TEST_CASE("timeouts do not fire while this side does not listen, nor as soon as it does again", "[sizes]")
 {
     on_each([](kind k) -> task<> {
         auto options = quiet_server();

@@ -175,7 +175,7 @@ TEST_CASE("what was read is sent as it was, though the next read comes before it
     });
 }
 
-TEST_CASE("frames written in one turn leave in one send")
+TEST_CASE("frames written in one turn leave in one send", "[sizes]")
 {
     on_loop([]() -> task<> {
         auto both = co_await raw_client();
@@ -199,7 +199,7 @@ TEST_CASE("frames written in one turn leave in one send")
     }());
 }
 
-TEST_CASE("small messages posted in one turn leave in one send, and cost little more than their bytes")
+TEST_CASE("small messages posted in one turn leave in one send, and cost little more than their bytes", "[sizes]")
 {
     on_loop([]() -> task<> {
         auto both = co_await raw_client();
@@ -707,4 +707,73 @@ TEST_CASE("a shared message is posted on two loops at the same time")
     options.handle_signals = false;
     CHECK(run([&shared] { return on_one_loop(shared); }, options) == 0);
     CHECK(shared.good == 400);
+}
+
+// ---- fairness -----------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// Ends what goes on beside it, when the loop has had its turns; or gives up.
+task<> one_sleep(bool& over)
+{
+    auto const slept = co_await sleep_for(2ms);
+    over = slept.has_value();
+}
+
+} // namespace
+
+TEST_CASE("operations that fail at once, and nobody looks, leave the loop its turns")
+{
+    for (int which : {0, 1, 2, 3})
+        on_loop([](int w) -> task<> {
+            auto both = co_await raw_client();
+            both.ws.abort();
+            bool over = false;
+            scope beside;
+            beside.spawn(one_sleep(over));
+            auto const end = clock::now() + 5s;
+            while (!over && clock::now() < end) {
+                std::error_code error;
+                if (w == 0) {
+                    auto const done = co_await both.ws.read();
+                    error = done.error();
+                } else if (w == 1) {
+                    auto const done = co_await both.ws.write("x");
+                    error = done.error();
+                } else if (w == 2) {
+                    auto const done = co_await both.ws.ping();
+                    error = done.error();
+                } else {
+                    auto const done = co_await both.ws.close();
+                    error = done.error();
+                }
+                if (w != 3 && error != ws::closed)
+                    break;
+            }
+            CHECK(over);
+            co_await beside.join();
+        }(which));
+}
+
+TEST_CASE("a peer that takes large messages as fast as they are written leaves the loop its turns", "[sizes]")
+{
+    on_loop([]() -> task<> {
+        auto both = co_await raw_client(kind::unix_path);
+        int const fd = both.raw.native_handle();
+        std::string const large(20'000, 'l');
+        std::vector<char> taken(100'000);
+        bool over = false;
+        scope beside;
+        beside.spawn(one_sleep(over));
+        auto const end = clock::now() + 5s;
+        while (!over && clock::now() < end) {
+            auto const sent = co_await both.ws.write(large);
+            CHECK(sent.has_value());
+            while (::recv(fd, taken.data(), taken.size(), MSG_DONTWAIT) > 0) {
+            }
+        }
+        CHECK(over);
+        co_await beside.join();
+        both.ws.abort();
+    }());
 }

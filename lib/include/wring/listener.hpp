@@ -13,7 +13,7 @@ class listener_core;
 struct listen_options
 {
     int backlog = 1024;
-    bool no_delay = true;       ///< TCP_NODELAY on accepted streams
+    bool no_delay = true;       ///< TCP_NODELAY on the listening socket, from which accepted streams have it
     bool v6_only = false;       ///< an IPv6 endpoint takes IPv6 only
 };
 static_assert(std::is_trivially_destructible_v<listen_options>);
@@ -30,20 +30,25 @@ public:
     listener& operator=(listener&&) noexcept;
     ~listener();
 
-    /// Binds and listens. `text` as in endpoint::parse; a name such as `localhost:80` is looked up, which may block, so
-    /// bind at start-up. Port 0 lets the system choose: see local(). A Unix path left over by a
-    /// process that has ended is replaced; one in use gives EADDRINUSE.
+    /// Binds and listens, on the calling thread's loop. `text` as in endpoint::parse; a name such as `localhost:80` is
+    /// looked up, which may block, so bind at start-up. Port 0 lets the system choose: see local(). A Unix path left
+    /// over by a process that has ended is replaced; one in use gives EADDRINUSE.
     [[nodiscard]] static result<listener> bind(std::string_view text, listen_options options = {});
 
-    /// Takes over a listening socket (systemd activation, a parent process). An error leaves `fd` with the caller.
+    /// Takes over a listening socket (systemd activation, a parent process); made non-blocking and close-on-exec. An
+    /// error leaves `fd` open and with the caller.
     [[nodiscard]] static result<listener> adopt(int fd, listen_options options = {});
 
     class accept_operation;
 
     /// Completes with the next connection, or an error: errc::canceled, errc::closed after close(), or a system
-    /// error that the listener can't recover from. Out of file descriptors is none: it is reported once on standard
-    /// error, and accepting goes on when some are free. One coroutine at a time (errc::busy).
-    /// A cancel loses no connection: one that had been accepted is given by the next accept.
+    /// error that the listener can't recover from. Out of file descriptors, of memory or of room in epoll is none: it
+    /// is reported once on standard error, and accepting goes on when that has passed. One coroutine at a time
+    /// (errc::busy). Some connections are accepted before they are asked for, 64 or a few more. A cancel loses no
+    /// connection: one that had been accepted is given by the next accept. When the loop is asked to stop, though
+    /// (this_loop().request_stop(), run()'s signals), the pending or the next accept ends with errc::canceled and the
+    /// listener closes, so that newcomers are refused while the program drains. Not to be destroyed while a coroutine
+    /// waits here: that aborts with a message.
     [[nodiscard]] accept_operation accept() noexcept;
 
     /// Stops listening; a pending accept ends with errc::closed. Connections that were not accepted yet are closed.
@@ -68,7 +73,12 @@ public:
     {
         return start(h, h.promise().env);
     }
-    result<stream> await_resume();
+    result<stream> await_resume() noexcept
+    {
+        if (!accepted_)
+            return error_;
+        return std::move(*accepted_);
+    }
 
 private:
     friend listener;
@@ -78,7 +88,7 @@ private:
     static void cancel(detail::suspension& self) noexcept;
 
     detail::listener_core& core_;
-    int fd_ = -1;
+    std::optional<stream> accepted_;
     std::error_code error_;
 };
 

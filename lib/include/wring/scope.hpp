@@ -52,16 +52,21 @@ public:
             suspend(h, [](detail::suspension& self) noexcept {
                 static_cast<join_operation&>(self).owner_.request_stop(); // and goes on waiting for the children
             });
+            run = [](detail::ready_node& node) { static_cast<join_operation&>(node).go_on(); };
         }
         void await_resume() const;
 
     private:
         friend scope;
+        void children_ended() noexcept;
+        void go_on();
         scope& owner_;
+        bool ready_ = false; ///< in the loop's queue
     };
 
-    /// Completes when there are no children left (at once where there are none), then rethrows the first
-    /// exception of a child. One coroutine at a time. A cancel requests stop on the children and goes on waiting.
+    /// Completes when there are no children left (at once where there are none; those that are spawned meanwhile are
+    /// waited for too), then rethrows the first exception of a child. One coroutine at a time. A cancel requests stop
+    /// on the children and goes on waiting.
     join_operation join() noexcept { return join_operation(*this); }
 
 private:

@@ -25,6 +25,40 @@ struct ready_node
     void (*run)(ready_node&) = nullptr;
 };
 
+/// A FIFO of such entries.
+class ready_queue
+{
+public:
+    [[nodiscard]] bool empty() const noexcept { return !head_; }
+    void push(ready_node& node) noexcept
+    {
+        node.next_ready = nullptr;
+        (tail_ ? tail_->next_ready : head_) = &node;
+        tail_ = &node;
+    }
+    /// The queue must not be empty.
+    ready_node& pop() noexcept
+    {
+        ready_node& node = *head_;
+        head_ = node.next_ready;
+        if (!head_)
+            tail_ = nullptr;
+        return node;
+    }
+    /// Appends all of `other`, which is empty then.
+    void append(ready_queue& other) noexcept
+    {
+        if (other.empty())
+            return;
+        (tail_ ? tail_->next_ready : head_) = std::exchange(other.head_, nullptr);
+        tail_ = std::exchange(other.tail_, nullptr);
+    }
+
+private:
+    ready_node* head_ = nullptr;
+    ready_node* tail_ = nullptr;
+};
+
 /// The part of a loop that coroutines touch inline.
 ///
 /// Coroutines never resume each other: they leave the one that goes on in `next`, return, and the driver
@@ -37,6 +71,7 @@ public:
     /// Runs `h` and whatever it hands over to, until nothing is left in `next`.
     void resume(std::coroutine_handle<> h)
     {
+        at_once_left_ = at_once_budget;
         while (h) {
             h.resume();
             if (ended) [[unlikely]]
@@ -45,19 +80,31 @@ public:
         }
     }
 
-    void make_ready(ready_node& node) noexcept
+    void make_ready(ready_node& node) noexcept { ready_.push(node); }
+
+    /// As make_ready, but it runs in the next turn, when I/O, timers and signals have been looked at.
+    void make_ready_next_turn(ready_node& node) noexcept { next_turn_.push(node); }
+
+    /// Counts an operation that completes at once. True where so many have in a row that the coroutine must suspend
+    /// until the next turn: see suspension::complete_at_once.
+    [[nodiscard]] bool yield_due() noexcept
     {
-        node.next_ready = nullptr;
-        (ready_tail_ ? ready_tail_->next_ready : ready_head_) = &node;
-        ready_tail_ = &node;
+        if (at_once_left_ == 0)
+            return true;
+        --at_once_left_;
+        return false;
     }
 
     std::coroutine_handle<> next;
     std::coroutine_handle<> ended; ///< at its final suspend, for the driver to destroy: nothing else may
 
 protected:
-    ready_node* ready_head_ = nullptr;
-    ready_node* ready_tail_ = nullptr;
+    ready_queue ready_;
+    ready_queue next_turn_;
+
+private:
+    static constexpr unsigned at_once_budget = 64;
+    unsigned at_once_left_ = at_once_budget;
 };
 
 class stop_state;
@@ -364,6 +411,25 @@ public:
         loop_->make_ready(*this);
     }
 
+    /// What await_suspend gives for an operation that has completed without waiting: false, and `h` goes on; or true,
+    /// and it goes on in the next turn of the loop, where too many have completed so in a row. Otherwise a peer that is
+    /// always ready would keep the loop for itself. A cancel has no effect any more.
+    [[nodiscard]] bool complete_at_once(std::coroutine_handle<> h, context const& env) noexcept
+    {
+        if (!env.loop->yield_due())
+            return false;
+        suspend(h, env, nullptr);
+        loop_->make_ready_next_turn(*this);
+        return true;
+    }
+
+    /// Resumes the coroutine: for an operation that has a run() of its own in place of wake().
+    void resume()
+    {
+        unlink();
+        loop_->resume(std::exchange(handle_, nullptr));
+    }
+
     [[nodiscard]] bool waiting() const noexcept { return static_cast<bool>(handle_); }
     [[nodiscard]] scheduler& loop() const noexcept { return *loop_; }
 
@@ -385,6 +451,20 @@ struct get_context
     }
     context& await_resume() const noexcept { return *env; }
     context* env = nullptr;
+};
+
+/// For coroutines that make system calls themselves: awaited before each, it counts as an operation that completes at
+/// once. A cancel does not end it.
+struct [[nodiscard]] at_once : suspension
+{
+    at_once() = default;
+    bool await_ready() const noexcept { return false; }
+    template <coroutine_promise P>
+    bool await_suspend(std::coroutine_handle<P> h) noexcept
+    {
+        return complete_at_once(h, h.promise().env);
+    }
+    void await_resume() const noexcept {}
 };
 
 } // namespace detail

@@ -142,8 +142,12 @@ private:
 } // namespace detail
 
 /// Awaits `op` for `d` at most. When time is up `op` is canceled and its own completion awaited: where it has
-/// still succeeded its value is given, else errc::timed_out. Where `op` is cancel-safe nothing is lost.
-/// For an `op` that gives a plain T the result is a result<T>. A cancel from outside cancels `op`.
+/// still succeeded its value is given, else errc::timed_out. Where `op` is cancel-safe nothing is lost. One that does
+/// not hear of a cancel (offload, a task that goes on) is awaited to its end, however late. Time runs from the await
+/// on, in milliseconds rounded up; with 0 or less `op` is canceled in the next turn of the loop, and what completes at
+/// once still gives its value. `op` is moved in; what it refers to must live until the await returns. For an `op` that
+/// gives a plain T the result is a result<T>; a void one gives errc::timed_out where time was up when it ended. A
+/// cancel from outside cancels `op`. An exception of `op` is rethrown.
 template <class A>
 auto timeout(duration d, A op) -> task<typename detail::as_result<detail::await_result<A&&>>::type>
 {
@@ -164,7 +168,8 @@ auto timeout(duration d, A op) -> task<typename detail::as_result<detail::await_
     }
 }
 
-/// Awaits `op`, which a stop request on `token`, from any thread, cancels: the bridge from std::stop_token.
+/// Awaits `op`, which a stop request on `token`, from any thread, cancels: the bridge from std::stop_token. It must not
+/// come after the loop has ended.
 template <class A>
 auto with_stop_token(std::stop_token token, A op) -> task<detail::await_result<A&&>>
 {
@@ -178,12 +183,11 @@ auto with_stop_token(std::stop_token token, A op) -> task<detail::await_result<A
         std::shared_ptr<detail::stop_state*> const& slot;
     } guard{slot};
     loop& here = this_loop();
-    auto forward = [slot, &here] {
-        here.post([slot] {
-            if (*slot)
-                (*slot)->request();
-        });
-    };
+    auto request = detail::make_posted([slot] { // now, as a request for which there is no memory would be lost
+        if (*slot)
+            (*slot)->request();
+    });
+    auto forward = [&request, &here] { detail::post_call(here, std::move(request)); };
     std::stop_callback<decltype(forward)> bridge(std::move(token), std::move(forward));
     co_return co_await std::move(op);
 }
@@ -206,18 +210,40 @@ task<value_or_monostate<await_result<A&&>>> as_task(A op)
     }
 }
 
+/// Owns a coroutine that runs in a group, and starts it. Moves only before that.
+template <class T>
+struct member : ready_node
+{
+    explicit member(task<T> t) noexcept : handle(t.release())
+    {
+        run = [](ready_node& node) {
+            auto const child = static_cast<member&>(node).handle;
+            child.promise().env.loop->resume(child);
+        };
+    }
+    member(member&& other) noexcept : ready_node(other), handle(std::exchange(other.handle, nullptr)) {}
+    member& operator=(member&&) = delete;
+    ~member()
+    {
+        if (handle)
+            handle.destroy();
+    }
+    std::coroutine_handle<promise<T>> handle;
+};
+
 /// Runs coroutines side by side inside one co_await: what when_all and when_any share.
 class group final : completion_observer
 {
 public:
     explicit group(stop_state& stop, bool first_ends_all) noexcept : stop_(stop), first_ends_all_(first_ends_all) {}
 
-    void start(promise_base& child, std::coroutine_handle<> handle, context const& env) noexcept
+    template <class T>
+    void start(member<T>& child, context const& env) noexcept
     {
-        child.env = env;
-        child.observer = this;
+        child.handle.promise().env = env;
+        child.handle.promise().observer = this;
         ++running_;
-        start_soon(*env.loop, handle);
+        env.loop->make_ready(child);
     }
 
     struct [[nodiscard]] wait_operation : suspension
@@ -260,21 +286,6 @@ private:
     wait_operation* waiting_ = nullptr;
 };
 
-/// Owns a coroutine that runs in a group.
-template <class T>
-struct member
-{
-    explicit member(task<T> t) noexcept : handle(t.release()) {}
-    member(member&& other) noexcept : handle(std::exchange(other.handle, nullptr)) {}
-    member& operator=(member&&) = delete;
-    ~member()
-    {
-        if (handle)
-            handle.destroy();
-    }
-    std::coroutine_handle<promise<T>> handle;
-};
-
 template <std::size_t... I, class... T>
 task<std::tuple<T...>> when_all_tasks(std::index_sequence<I...>, task<T>... tasks)
 {
@@ -282,7 +293,7 @@ task<std::tuple<T...>> when_all_tasks(std::index_sequence<I...>, task<T>... task
     own_stop own(env);
     std::tuple<member<T>...> members{member<T>(std::move(tasks))...};
     group children(own.stop, false);
-    (children.start(std::get<I>(members).handle.promise(), std::get<I>(members).handle, env), ...);
+    (children.start(std::get<I>(members), env), ...);
     co_await children.wait();
     if (children.failure())
         std::rethrow_exception(children.failure());
@@ -296,7 +307,7 @@ task<std::variant<T...>> when_any_tasks(std::index_sequence<I...>, task<T>... ta
     own_stop own(env);
     std::tuple<member<T>...> members{member<T>(std::move(tasks))...};
     group children(own.stop, true);
-    (children.start(std::get<I>(members).handle.promise(), std::get<I>(members).handle, env), ...);
+    (children.start(std::get<I>(members), env), ...);
     co_await children.wait();
     std::optional<std::variant<T...>> winner;
     auto pick = [&](auto index, auto& m) {
@@ -318,8 +329,8 @@ auto when_all(A... ops)
 }
 
 /// Awaits `ops` concurrently until the first has ended; the others are canceled and awaited. Gives a
-/// variant whose index says which was first (or rethrows its exception). What a loser still gave is dropped: race operations that are
-/// cancel-safe. A loser's exception is dropped too. A cancel cancels all.
+/// variant whose index says which was first (or rethrows its exception). What a loser still gave is dropped: race
+/// operations that are cancel-safe. A loser's exception is dropped too. A cancel cancels all.
 template <class... A>
     requires(sizeof...(A) > 0)
 auto when_any(A... ops)

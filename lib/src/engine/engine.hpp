@@ -6,12 +6,14 @@
 
 #include <wring/loop.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <system_error>
 
 namespace wring::engine {
 
@@ -25,10 +27,17 @@ struct completion
     block* data = nullptr;  ///< received bytes, with one reference that the handler takes over
 };
 
+/// A place in one of an engine's lists (operation_list.hpp).
+struct operation_link
+{
+    operation_link* next_ = nullptr;
+    operation_link* previous_ = nullptr;
+};
+
 /// One operation that an engine may have in flight. It lives in its owner, at a fixed address, and must not be
 /// destroyed before its last completion: that, and nothing else, ends it (a cancel's own answer proves nothing).
-/// The handler runs inside engine::wait or a start, and never resumes a coroutine itself.
-class operation
+/// The handler runs inside engine::wait, never inside a start or a cancel, and never resumes a coroutine itself.
+class operation : public operation_link
 {
 public:
     using handler = void (*)(operation&, completion const&) noexcept;
@@ -43,6 +52,7 @@ public:
     }
 
     [[nodiscard]] bool in_flight() const noexcept { return in_flight_; }
+    [[nodiscard]] bool listed() const noexcept { return next_ != nullptr; }
 
     // For engines.
 
@@ -65,13 +75,13 @@ public:
     /// Of receive_into.
     [[nodiscard]] block* block_argument() const noexcept { return static_cast<block*>(const_cast<void*>(argument_)); }
 
-    operation* link_ = nullptr;          ///< in one of the engine's lists
     descriptor* io_ = nullptr;
-    void const* argument_ = nullptr;     ///< connect: the address; receive_into: the block; send: bytes; send_message: the msghdr
+    /// connect: the address; receive_into: the block; send: the bytes; send_message: the msghdr
+    void const* argument_ = nullptr;
     std::uint32_t argument_size_ = 0;    ///< connect: of the address; receive_into, send: bytes; poll: the events
     kind kind_ = kind::none;
     bool canceling_ = false;             ///< a cancel was asked for
-    bool listed_ = false;                ///< linked through link_
+    bool awaited_ = false;               ///< Asio: a wait of the descriptor, whose handler will come, runs for it
 
 private:
     bool in_flight_ = false;
@@ -104,7 +114,7 @@ public:
     /// result: as for receive, and `data` is that block, its unread bytes being just those received.
     virtual void receive_into(operation& op, block* into, std::size_t size) noexcept = 0;
     /// Sends. The bytes must stay until the completion, the array of iovec need not. result: the number of bytes
-    /// sent, fewer than asked for where the engine only waited until the descriptor was writable.
+    /// sent, fewer than asked for where the engine only waited until the descriptor was writable, or lacked memory.
     virtual void send(operation& op, std::span<iovec const> buffers) noexcept = 0;
     /// Waits for poll(2) events. result: the events.
     virtual void poll(operation& op, short events) noexcept = 0;
@@ -125,11 +135,12 @@ public:
     engine& operator=(engine const&) = delete;
     [[nodiscard]] virtual engine_kind kind() const noexcept = 0;
 
-    /// Puts `fd` (non-blocking) on this engine. Throws where the system refuses; `fd` is closed then.
-    [[nodiscard]] virtual std::unique_ptr<descriptor> open(int fd) = 0;
+    /// Puts `fd` (non-blocking) on this engine. An error, of the system or of memory, leaves it with the caller.
+    [[nodiscard]] virtual result<std::unique_ptr<descriptor>> open(int fd) noexcept = 0;
 
     /// Submits what was started and completes what is finished; waits for something to happen for at most
-    /// `limit` (negative: without limit, 0: not at all) or until wake(). May return early.
+    /// `limit` (negative: without limit, 0: not at all) or until wake(). May return early, as it does every few
+    /// milliseconds where something waits for memory.
     virtual void wait(std::chrono::nanoseconds limit) = 0;
 
     /// Ends a wait, or the next one. From any thread and from signal handlers.
@@ -137,6 +148,13 @@ public:
 
 protected:
     engine();
+    /// A limit for wait() that is as short as `most` at least.
+    [[nodiscard]] static std::chrono::nanoseconds at_most(std::chrono::nanoseconds most,
+                                                          std::chrono::nanoseconds limit) noexcept
+    {
+        return limit.count() < 0 ? most : std::min(limit, most);
+    }
+    static constexpr std::chrono::milliseconds memory_delay{10}; ///< before what had no memory is tried again
     int wake_fd_; ///< an eventfd; the engine reads it
 };
 
@@ -145,6 +163,7 @@ struct settings
     std::uint32_t receive_buffers;
     std::uint32_t submission_entries;
     std::uint32_t completion_entries;
+    unsigned first_rung = 0; ///< the ring's set-up flags: 0 the richest, as kernels of today have them (uring/ring.hpp)
 };
 
 /// Throws std::system_error where the kernel refuses.
@@ -157,8 +176,10 @@ struct refusal
     int code = 0;
     std::string cause;
 };
-/// Tries in earnest what the engine uses: set-up flags, opcodes, a buffer ring, a multishot receive on a socket pair and
-/// its cancel. Once per process; later calls give the same answer.
+/// Tries in earnest what the engine uses: set-up flags, opcodes, a buffer ring, a multishot receive on a socket pair
+/// and its cancel. Once per process; later calls give the same answer.
 [[nodiscard]] refusal const& probe_uring();
+/// What an error of io_uring's set-up most likely means.
+[[nodiscard]] refusal explain(std::system_error const& e);
 
 } // namespace wring::engine

@@ -17,6 +17,7 @@ namespace detail {
 namespace {
 constexpr std::size_t batch_threshold = 16; // turn ends; fewer sends are done at once, more are submitted together
 constexpr std::size_t ready_budget = 4096;  // coroutines resumed before I/O is looked at again
+constexpr auto last_moment = std::chrono::seconds(1); // for what is closing, after the drain's end
 constexpr std::uint32_t frame_header_room = 64; // so that a frame of a buffer's size lies in one buffer with its header
 
 thread_local loop_core* current_loop = nullptr;
@@ -34,20 +35,24 @@ std::unique_ptr<engine::engine> make_engine(run_options const& options, engine::
     }
     if (kind == engine_kind::asio)
         return engine::make_asio_engine(blocks);
-    engine::refusal const& refused = engine::probe_uring();
-    if (refused.code != 0) {
-        if (kind == engine_kind::uring)
-            throw std::system_error(refused.code, std::system_category(),
-                                    "io_uring is not available (" + refused.cause + ")");
-        static std::once_flag once;
-        std::call_once(once, [&] {
-            log_line(fmt::format("wring: io_uring is not available: {} ({}); using Asio on epoll",
-                                 std::system_category().message(refused.code), refused.cause));
-        });
-        return engine::make_asio_engine(blocks);
+    engine::refusal refused = engine::probe_uring();
+    if (refused.code == 0) {
+        try {
+            return engine::make_uring_engine(blocks, {std::bit_ceil(options.receive_buffers),
+                                                      options.submission_entries, options.completion_entries});
+        } catch (std::system_error const& e) { // the probe had a ring, but there is none for this loop
+            refused = engine::explain(e);
+        }
     }
-    return engine::make_uring_engine(
-        blocks, {std::bit_ceil(options.receive_buffers), options.submission_entries, options.completion_entries});
+    if (kind == engine_kind::uring)
+        throw std::system_error(refused.code, std::system_category(),
+                                "io_uring is not available (" + refused.cause + ")");
+    static std::once_flag once;
+    std::call_once(once, [&] {
+        log_line(fmt::format("wring: io_uring is not available: {} ({}); using Asio on epoll",
+                             std::system_category().message(refused.code), refused.cause));
+    });
+    return engine::make_asio_engine(blocks);
 }
 } // namespace
 
@@ -71,9 +76,9 @@ loop_core& loop_core::require() noexcept
 }
 
 loop_core::loop_core(run_options const& options, unsigned index, shared_run* run) :
-    options_(options), index_(index), run_(run), handle_(*this), blocks_(options.receive_buffer_size + frame_header_room),
-    engine_(make_engine(options, blocks_)), start_(clock::now()), now_(start_), timers_(0),
-    mailbox_(std::make_shared<loop_mailbox>(*this))
+    options_(options), index_(index), run_(run), handle_(*this),
+    blocks_(options.receive_buffer_size + frame_header_room), engine_(make_engine(options, blocks_)),
+    start_(clock::now()), now_(start_), timers_(0), mailbox_(std::make_shared<loop_mailbox>(*this))
 {
     current_loop = this;
     signal_hub::attach(*engine_);
@@ -103,24 +108,41 @@ std::exception_ptr loop_core::run(task<> root)
         turn(true);
     auto failure = promise.exception;
     handle.destroy();
+    return failure;
+}
 
+void loop_core::drain()
+{
     draining_ = true;
     stop_.request(); // what is left is closing
-    struct : timer_node
+    struct drain_limit : timer_node
     {
-        loop_core* core;
-    } limit;
-    limit.core = this;
-    limit.fire = [](timer_node& node) noexcept {
-        auto& core = *static_cast<decltype(limit)&>(node).core;
-        core.giving_up_ = true;
-        core.give_up_.request();
-    };
-    arm(limit, clock::now() + options_.drain);
+        explicit drain_limit(loop_core& c) noexcept : core(c)
+        {
+            fire = [](timer_node& node) noexcept { static_cast<drain_limit&>(node).core.drain_expired(node); };
+        }
+        ~drain_limit() { engine::timer_wheel::disarm(*this); }
+        loop_core& core;
+    } limit(*this);
+    arm(limit, deadline_after(options_.drain));
     while (retained_ > 0)
         turn(true);
-    timers_.disarm(limit);
-    return failure;
+}
+
+// First what is closing is told to end at once, for which the kernel is given a moment.
+void loop_core::drain_expired(timer_node& limit) noexcept
+{
+    if (!give_up_.requested()) {
+        give_up_.request();
+        arm(limit, clock::now() + last_moment);
+        return;
+    }
+    constexpr char const* names[] = {"listener", "stream", "UDP socket", "WebSocket connection"};
+    std::string left;
+    for (std::size_t i = 0; i < retained_of_.size(); ++i)
+        if (std::size_t const n = retained_of_[i])
+            left += fmt::format("{}{} {}{}", left.empty() ? "" : ", ", n, names[i], n == 1 ? "" : "s");
+    fatal(fmt::format("wring: the root task has ended and left behind what must not outlive it: {}", left).c_str());
 }
 
 void loop_core::turn(bool may_wait)
@@ -130,7 +152,7 @@ void loop_core::turn(bool may_wait)
     run_turn_ends();
 
     std::chrono::nanoseconds limit{0};
-    if (may_wait && !ready_head_ && (draining_ ? retained_ > 0 : !root_done_)) {
+    if (may_wait && ready_.empty() && (draining_ ? retained_ > 0 : !root_done_)) {
         limit = std::chrono::nanoseconds{-1};
         if (std::int64_t const tick = timers_.next(); tick != engine::timer_wheel::never)
             limit = std::max(std::chrono::nanoseconds{0}, start_ + std::chrono::milliseconds(tick) - clock::now());
@@ -146,6 +168,8 @@ void loop_core::turn(bool may_wait)
     timers_.advance(std::chrono::duration_cast<std::chrono::milliseconds>(now_ - start_).count());
     if (signal_hub::pending(signals_seen_))
         signal_hub::deliver(*this, signals_seen_);
+    if (stop_asked_.load(std::memory_order_relaxed) && !stop_.requested())
+        stop_.request();
 }
 
 void loop_core::run_posted() noexcept
@@ -166,13 +190,11 @@ void loop_core::run_posted() noexcept
 
 void loop_core::run_ready()
 {
-    for (std::size_t i = 0; ready_head_ && i < ready_budget; ++i) {
-        ready_node* node = ready_head_;
-        ready_head_ = node->next_ready;
-        if (!ready_head_)
-            ready_tail_ = nullptr;
-        node->run(*node);
+    for (std::size_t i = 0; !ready_.empty() && i < ready_budget; ++i) {
+        ready_node& node = ready_.pop();
+        node.run(node);
     }
+    ready_.append(next_turn_);
 }
 
 void loop_core::run_turn_ends() noexcept
@@ -210,11 +232,19 @@ void loop_core::post(std::unique_ptr<posted_call> call) noexcept
     posting_.fetch_sub(1, std::memory_order_release);
 }
 
-void loop_mailbox::post(std::unique_ptr<posted_call> call) noexcept
+void loop_core::ask_stop() noexcept
+{
+    stop_asked_.store(true, std::memory_order_relaxed);
+    engine_->wake(); // the write and the read of its eventfd order the two
+}
+
+bool loop_mailbox::post(std::unique_ptr<posted_call> call) noexcept
 {
     std::lock_guard lock(mutex_);
-    if (core_)
-        core_->post(std::move(call));
+    if (!core_)
+        return false;
+    core_->post(std::move(call));
+    return true;
 }
 
 void loop_mailbox::close() noexcept
@@ -264,9 +294,19 @@ loop& this_loop() noexcept
     return detail::loop_core::require().handle();
 }
 
-void loop::post_call(std::unique_ptr<detail::posted_call> call)
+void detail::post_call(loop& to, std::unique_ptr<posted_call> call) noexcept
 {
-    core_.post(std::move(call));
+    to.core_.post(std::move(call));
+}
+
+bool loop_handle::post_call(std::unique_ptr<detail::posted_call> call) const noexcept
+{
+    return mailbox_->post(std::move(call));
+}
+
+loop_handle loop::handle() const noexcept
+{
+    return loop_handle(core_.mailbox());
 }
 
 engine_kind loop::engine() const noexcept

@@ -8,6 +8,7 @@
 
 #include <wring/loop.hpp>
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -26,12 +27,16 @@ struct turn_end
     void (*call)(turn_end&) noexcept = nullptr;
 };
 
+/// What belongs to a loop and must not outlive it.
+enum class lasting : std::uint8_t { listener, stream, udp_socket, connection };
+
 /// The way to a loop for work that may end after it: posting is a no-op then. Shared by value.
 class loop_mailbox
 {
 public:
     explicit loop_mailbox(loop_core& core) noexcept : core_(&core) {}
-    void post(std::unique_ptr<posted_call> call) noexcept;
+    /// False where the loop has ended.
+    bool post(std::unique_ptr<posted_call> call) noexcept;
     void close() noexcept;
 
 private:
@@ -45,8 +50,11 @@ public:
     loop_core(run_options const& options, unsigned index, shared_run* run);
     ~loop_core();
 
-    /// Runs `root` to its end, and then until nothing is left closing. Gives the exception that left it.
+    /// Runs `root` to its end. Gives the exception that left it.
     std::exception_ptr run(task<> root);
+    /// Runs until nothing is left closing, for run_options::drain. What is left a second after that is a bug: it ends
+    /// the process with a message that names it.
+    void drain();
 
     void at_turn_end(turn_end& entry) noexcept
     {
@@ -60,10 +68,18 @@ public:
     /// Whether so many ends are due in this turn that sends are better submitted together than done one by one.
     [[nodiscard]] bool batching() const noexcept { return batching_; }
 
-    /// Counts what outlives its owner for a moment (a socket whose last completion is awaited, a connection that
-    /// finishes its close): run() waits for it.
-    void retain() noexcept { ++retained_; }
-    void drop() noexcept { --retained_; }
+    /// Counts what lives on this loop, some of it for a moment longer than its owner (a socket whose last completion is
+    /// awaited, a connection that finishes its close): drain() waits for it.
+    void retain(lasting what = lasting::connection) noexcept
+    {
+        ++retained_;
+        ++retained_of_[static_cast<std::size_t>(what)];
+    }
+    void drop(lasting what = lasting::connection) noexcept
+    {
+        --retained_;
+        --retained_of_[static_cast<std::size_t>(what)];
+    }
 
     void arm(timer_node& node, clock::time_point when) noexcept;
     [[nodiscard]] clock::time_point now() const noexcept { return now_; }
@@ -71,6 +87,8 @@ public:
     void post(std::unique_ptr<posted_call> call) noexcept;
     [[nodiscard]] std::shared_ptr<loop_mailbox> const& mailbox() const noexcept { return mailbox_; }
     void request_stop() noexcept { stop_.request(); }
+    /// The same, soon. From any thread.
+    void ask_stop() noexcept;
     [[nodiscard]] stop_state& stop() noexcept { return stop_; }
 
     [[nodiscard]] engine::engine& io() noexcept { return *engine_; }
@@ -80,9 +98,7 @@ public:
     [[nodiscard]] shared_run* run_state() const noexcept { return run_; }
     [[nodiscard]] loop& handle() noexcept { return handle_; }
 
-    /// Whether the drain has lasted too long: what is still closing must end at once.
-    [[nodiscard]] bool giving_up() const noexcept { return giving_up_; }
-    /// Called when giving_up() begins.
+    /// Asked to stop when the drain has lasted too long: what is still closing must end at once.
     stop_state& give_up() noexcept { return give_up_; }
 
     static loop_core* current() noexcept;
@@ -100,6 +116,7 @@ private:
     void run_ready();
     void run_turn_ends() noexcept;
     void read_clock() noexcept;
+    void drain_expired(timer_node& limit) noexcept;
     void child_done(promise_base&) noexcept override { root_done_ = true; }
 
     run_options options_;
@@ -116,21 +133,23 @@ private:
     turn_end* turn_end_tail_ = nullptr;
     std::size_t turn_end_count_ = 0;
     std::size_t retained_ = 0;
+    std::array<std::size_t, 4> retained_of_{};
     stop_state stop_;
     stop_state give_up_;
     unsigned signals_seen_ = 0;
     bool batching_ = false;
     bool root_done_ = false;
-    bool draining_ = false; ///< the root has ended, and run() waits for what is still closing
-    bool giving_up_ = false;
+    bool draining_ = false;
 
     // Written by other threads, so on a line of their own.
     alignas(64) std::atomic<posted_call*> posted_{nullptr};
     std::atomic<bool> parked_{false};
     std::atomic<unsigned> posting_{0}; ///< calls of post() that still touch this object
+    std::atomic<bool> stop_asked_{false};
 };
 
-/// Runs `work` on the thread pool and then `done` on `loop`, if it still exists.
+/// Runs `work`, which must not throw, on the thread pool and then `done` on `loop`, if it still exists. Throws where
+/// there is no thread or no memory; nothing will run then.
 void run_detached(loop_core& loop, std::function<void()> work, std::function<void()> done);
 
 /// Prints one line to standard error: what the operator of a program should know.

@@ -17,7 +17,7 @@ void shared_run::request_stop() noexcept
     std::lock_guard lock(mutex);
     stopping = true;
     for (loop_core* core : loops)
-        core->handle().post([core] { core->request_stop(); });
+        core->ask_stop();
 }
 
 namespace {
@@ -70,7 +70,12 @@ void report(shared_run& shared, std::exception_ptr const& failure) noexcept
 /// One loop, on the calling thread. False where an exception ended it.
 bool run_loop(shared_run& shared, unsigned index, task_factory make, void* argument, run_options const& options)
 {
-    std::exception_ptr failure;
+    bool good = true;
+    auto failed = [&](std::exception_ptr const& failure) {
+        good = false;
+        report(shared, failure);
+        shared.request_stop();
+    };
     try {
         std::optional<pinned> processor;
         if (options.pin)
@@ -94,21 +99,49 @@ bool run_loop(shared_run& shared, unsigned index, task_factory make, void* argum
         } guard{shared, core};
         if (stopping)
             core.request_stop();
-        failure = core.run(make(argument));
+        if (auto const failure = core.run(make(argument)))
+            failed(failure); // before the drain, which may last
+        core.drain();
     } catch (...) {
-        failure = std::current_exception();
+        failed(std::current_exception());
     }
-    if (!failure)
-        return true;
-    report(shared, failure);
-    shared.request_stop();
-    return false;
+    return good;
+}
+
+} // namespace
+
+namespace {
+
+/// What is wrong with the options; empty where nothing is.
+std::string complaint(run_options const& o)
+{
+    auto check = [](char const* name, auto value, auto least, auto most) {
+        if (value >= least && value <= most)
+            return std::string();
+        return fmt::format("wring: run_options::{} is {}; it must be from {} to {}", name, value, least, most);
+    };
+    constexpr std::int64_t year = 365LL * 24 * 3600 * 1000;
+    for (auto const& one : {
+             check("threads", o.threads, 0U, 1024U),
+             check("receive_buffer_size", o.receive_buffer_size, 64U, 1U << 24),
+             check("receive_buffers", o.receive_buffers, 1U, 1U << 15),
+             check("submission_entries", o.submission_entries, 1U, 1U << 15),
+             check("completion_entries", o.completion_entries, o.submission_entries, 1U << 16),
+             check("drain", std::int64_t{o.drain.count()}, std::int64_t{0}, year),
+         })
+        if (!one.empty())
+            return one;
+    return {};
 }
 
 } // namespace
 
 int run(task_factory make, void* argument, run_options const& options)
 {
+    if (auto const wrong = complaint(options); !wrong.empty()) {
+        log_line(wrong);
+        return 1;
+    }
     unsigned const threads = options.threads ? options.threads : std::max(1U, std::thread::hardware_concurrency());
     run_options settled = options;
     settled.threads = threads;

@@ -71,7 +71,22 @@ void scope::child_done(detail::promise_base& child) noexcept
     child.env.loop->ended =
         std::coroutine_handle<detail::promise<void>>::from_promise(static_cast<detail::promise<void>&>(child));
     if (--running_ == 0 && joining_)
-        std::exchange(joining_, nullptr)->wake();
+        joining_->children_ended();
+}
+
+void scope::join_operation::children_ended() noexcept
+{
+    if (!std::exchange(ready_, true))
+        loop().make_ready(*this);
+}
+
+void scope::join_operation::go_on()
+{
+    ready_ = false;
+    if (owner_.running_ > 0)
+        return; // somebody has spawned meanwhile
+    owner_.joining_ = nullptr;
+    resume();
 }
 
 void scope::join_operation::await_resume() const

@@ -100,8 +100,13 @@ task<result<stream>> connect_stream(endpoint to, connect_stream_options options)
     auto opened = detail::open_socket(to.family(), SOCK_STREAM);
     if (!opened)
         co_return opened.error();
+    detail::unique_fd fd(*opened);
     auto& loop = detail::loop_core::require();
-    auto io = loop.io().open(*opened);
+    auto on_engine = loop.io().open(fd.get());
+    if (!on_engine)
+        co_return on_engine.error();
+    (void)fd.release();
+    auto io = std::move(*on_engine);
     int connected = 0;
     for (;;) {
         auto operation = detail::io_operation::connect(*io, to);

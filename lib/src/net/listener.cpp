@@ -7,13 +7,13 @@
 #include "net/transport.hpp"
 
 #include <algorithm>
-#include <deque>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <vector>
 
 namespace wring {
 
@@ -26,7 +26,7 @@ constexpr auto retry_delay = std::chrono::milliseconds(100);
 
 bool out_of_resources(int error) noexcept
 {
-    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM || error == ENOSPC;
 }
 
 /// Errors of the one connection that was to be accepted.
@@ -48,12 +48,24 @@ bool passing(int error) noexcept
 class listener_core
 {
 public:
-    listener_core(loop_core& loop, int fd, listen_options const& options, std::string unlink_path,
-                  std::string shared_key) :
-        loop_(loop), options_(options), io_(loop.io().open(fd)), accept_(*this), retry_(*this),
-        local_(local_endpoint(fd)), unlink_path_(std::move(unlink_path)), shared_key_(std::move(shared_key))
+    listener_core(loop_core& loop, std::string unlink_path, std::string shared_key) noexcept :
+        loop_(loop), accept_(*this), retry_(*this), unlink_path_(std::move(unlink_path)),
+        shared_key_(std::move(shared_key))
     {
-        loop_.retain();
+        loop_.retain(lasting::listener);
+    }
+
+    /// Begins to listen on `fd`. An error leaves it with the caller.
+    result<> open(int fd, listen_options const& options) noexcept
+    {
+        auto opened = loop_.io().open(fd);
+        if (!opened)
+            return opened.error();
+        io_ = std::move(*opened);
+        local_ = local_endpoint(fd);
+        if (options.no_delay)
+            set_no_delay(fd, true); // what is accepted inherits it
+        return {};
     }
 
     void abandon() noexcept
@@ -82,11 +94,9 @@ public:
     void cancel(listener::accept_operation& op) noexcept;
 
     listener::accept_operation* waiting_ = nullptr;
-    loop_core& loop_;
-    listen_options options_;
-    std::unique_ptr<engine::descriptor> io_;
 
     [[nodiscard]] endpoint const& local() const noexcept { return local_; }
+    [[nodiscard]] int fd() const noexcept { return closed_ ? -1 : io_->fd(); }
 
 private:
     struct accept_some : engine::operation
@@ -103,20 +113,31 @@ private:
     {
         explicit retry(listener_core& o) noexcept : owner(o)
         {
-            fire = [](timer_node& node) noexcept { static_cast<retry&>(node).owner.resume(); };
+            fire = [](timer_node& node) noexcept { static_cast<retry&>(node).owner.try_again(); };
         }
         listener_core& owner;
     };
 
-    ~listener_core() { loop_.drop(); }
+    ~listener_core() { loop_.drop(lasting::listener); }
 
     void resume() noexcept
     {
-        if (!closed_ && !error_ && !accept_.in_flight() && !retry_.armed())
+        if (!closed_ && !error_ && !accept_.in_flight() && !retry_.armed() && ready_.size() < accept_ahead)
             io_->accept(accept_);
     }
 
+    void try_again() noexcept
+    {
+        no_room_ = false;
+        serve();
+        resume();
+    }
+
     void accepted(engine::completion const& c) noexcept;
+    [[nodiscard]] bool give(listener::accept_operation& op) noexcept;
+    void serve() noexcept;
+    void rest(int error) noexcept;
+    void close_when_stopping() noexcept;
     void leave_address() noexcept;
     void fail(std::error_code error) noexcept;
     void delete_if_done() noexcept
@@ -125,9 +146,11 @@ private:
             delete this;
     }
 
+    loop_core& loop_;
+    std::unique_ptr<engine::descriptor> io_;
     accept_some accept_;
     retry retry_;
-    std::deque<int> ready_;
+    std::vector<int> ready_; ///< accepted and not asked for, oldest first
     std::error_code error_;
     endpoint local_;
     std::string unlink_path_;
@@ -135,30 +158,29 @@ private:
     bool closed_ = false;
     bool abandoned_ = false;
     bool reported_ = false;
-
-    friend class wring::listener::accept_operation;
+    bool no_room_ = false; ///< for the next connection on the engine; the retry looks again
 };
 
 bool listener_core::start(listener::accept_operation& op, std::coroutine_handle<> h, context const& env) noexcept
 {
-    if (closed_)
+    if (closed_) {
         op.error_ = errc::closed;
-    else if (waiting_)
+    } else if (waiting_) {
         op.error_ = errc::busy;
-    else if (env.stop && env.stop->requested())
+    } else if (env.stop && env.stop->requested()) {
         op.error_ = errc::canceled;
-    else if (!ready_.empty()) {
-        op.fd_ = ready_.front();
-        ready_.pop_front();
-    } else if (error_)
-        op.error_ = error_;
-    else {
-        waiting_ = &op;
-        op.suspend(h, env, &listener::accept_operation::cancel);
-        resume();
-        return true;
+        close_when_stopping();
+    } else if (!give(op)) {
+        if (ready_.empty())
+            op.error_ = error_;
+        if (!op.error_) {
+            waiting_ = &op;
+            op.suspend(h, env, &listener::accept_operation::cancel);
+            resume();
+            return true;
+        }
     }
-    return false;
+    return op.complete_at_once(h, env);
 }
 
 void listener_core::cancel(listener::accept_operation& op) noexcept
@@ -168,20 +190,64 @@ void listener_core::cancel(listener::accept_operation& op) noexcept
     waiting_ = nullptr;
     op.error_ = errc::canceled;
     op.wake();
+    close_when_stopping();
+}
+
+// The program ends: newcomers are better refused than left waiting.
+void listener_core::close_when_stopping() noexcept
+{
     if (loop_.stop().requested())
-        close(); // the program ends: newcomers are better refused than left waiting
+        close();
+}
+
+// Makes a stream of the oldest connection. False where there is none, or no room for it on the engine.
+bool listener_core::give(listener::accept_operation& op) noexcept
+{
+    if (ready_.empty() || no_room_)
+        return false;
+    auto made = make_socket_stream(loop_, ready_.front());
+    if (!made) {
+        no_room_ = true;
+        rest(made.error().value());
+        return false;
+    }
+    ready_.erase(ready_.begin());
+    op.accepted_.emplace(std::move(*made));
+    return true;
+}
+
+void listener_core::serve() noexcept
+{
+    if (waiting_ && give(*waiting_))
+        std::exchange(waiting_, nullptr)->wake();
+}
+
+// Waits until what is missing may be there again. That is told once.
+void listener_core::rest(int error) noexcept
+{
+    if (!retry_.armed())
+        loop_.arm(retry_, clock::now() + retry_delay);
+    if (std::exchange(reported_, true))
+        return;
+    try {
+        log_line(fmt::format("wring: {}: can't accept connections: {}; trying again until that has passed",
+                             local_.to_string(), std::system_category().message(error)));
+    } catch (std::bad_alloc const&) {
+        log_line("wring: can't accept connections: out of memory; trying again until that has passed");
+    }
 }
 
 void listener_core::accepted(engine::completion const& c) noexcept
 {
     if (c.result >= 0) {
-        if (closed_) {
-            ::close(c.result);
-        } else if (auto* op = std::exchange(waiting_, nullptr)) {
-            op->fd_ = c.result;
-            op->wake();
-        } else {
-            ready_.push_back(c.result);
+        unique_fd fd(c.result);
+        if (!closed_) {
+            try {
+                ready_.push_back(fd.get());
+                (void)fd.release();
+            } catch (std::bad_alloc const&) { // this one is lost
+            }
+            serve();
             if (ready_.size() >= accept_ahead)
                 io_->cancel(accept_);
         }
@@ -197,16 +263,12 @@ void listener_core::accepted(engine::completion const& c) noexcept
             resume();
         return;
     }
-    if (of_one_connection(-c.result)) {
+    if (of_one_connection(-c.result))
         resume();
-    } else if (out_of_resources(-c.result) || passing(-c.result)) {
-        if (!std::exchange(reported_, true))
-            log_line(fmt::format("wring: {}: can't accept connections: {}; trying again until that has passed",
-                                 local_.to_string(), std::system_category().message(-c.result)));
-        loop_.arm(retry_, clock::now() + retry_delay);
-    } else {
+    else if (out_of_resources(-c.result) || passing(-c.result))
+        rest(-c.result);
+    else
         fail(system_error(-c.result));
-    }
 }
 
 void listener_core::leave_address() noexcept
@@ -395,9 +457,14 @@ result<listener> listener::bind(std::string_view text, listen_options options)
     auto bound = detail::listen_shared(text, options, loop);
     if (!bound)
         return bound.error();
-    auto const at = detail::local_endpoint(bound->fd);
+    detail::unique_fd fd(bound->fd);
+    auto const at = detail::local_endpoint(fd.get());
     std::string path = at.is_unix() && !at.address().starts_with('@') ? at.address() : std::string();
-    return listener(new detail::listener_core(loop, bound->fd, options, std::move(path), std::move(bound->shared_key)));
+    listener made(new detail::listener_core(loop, std::move(path), std::move(bound->shared_key)));
+    if (auto r = made.core_->open(fd.get(), options); !r)
+        return r.error(); // and the address is free again
+    (void)fd.release();
+    return made;
 }
 
 result<listener> listener::adopt(int fd, listen_options options)
@@ -408,9 +475,12 @@ result<listener> listener::adopt(int fd, listen_options options)
         return detail::last_error();
     if (!listening)
         return std::make_error_code(std::errc::invalid_argument);
-    if (auto r = detail::set_non_blocking(fd); !r)
+    if (auto r = detail::prepare_adopted(fd); !r)
         return r.error();
-    return listener(new detail::listener_core(detail::loop_core::require(), fd, options, {}, {}));
+    listener made(new detail::listener_core(detail::loop_core::require(), {}, {}));
+    if (auto r = made.core_->open(fd, options); !r)
+        return r.error();
+    return made;
 }
 
 listener::accept_operation listener::accept() noexcept
@@ -430,7 +500,7 @@ endpoint listener::local() const
 
 int listener::native_handle() const noexcept
 {
-    return core_->io_ ? core_->io_->fd() : -1;
+    return core_->fd();
 }
 
 bool listener::accept_operation::start(std::coroutine_handle<> h, detail::context const& env) noexcept
@@ -442,15 +512,6 @@ void listener::accept_operation::cancel(detail::suspension& self) noexcept
 {
     auto& op = static_cast<accept_operation&>(self);
     op.core_.cancel(op);
-}
-
-result<stream> listener::accept_operation::await_resume()
-{
-    if (fd_ < 0)
-        return error_;
-    if (core_.options_.no_delay)
-        detail::set_no_delay(fd_, true);
-    return detail::stream_access::make(detail::make_socket_transport(core_.loop_, fd_));
 }
 
 } // namespace wring

@@ -7,6 +7,29 @@
 
 namespace wring {
 
+namespace {
+
+class category final : public std::error_category
+{
+public:
+    char const* name() const noexcept override { return "wring.resolver"; }
+    std::string message(int code) const override { return ::gai_strerror(code); }
+    std::error_condition default_error_condition(int code) const noexcept override
+    {
+        if (code == EAI_AGAIN)
+            return std::errc::resource_unavailable_try_again;
+        return {code, *this};
+    }
+};
+
+} // namespace
+
+std::error_category const& resolver_category() noexcept
+{
+    static category const instance;
+    return instance;
+}
+
 namespace detail {
 
 std::error_code look_up(std::string const& host, std::uint16_t port, std::vector<endpoint>& found)
@@ -21,16 +44,21 @@ std::error_code look_up(std::string const& host, std::uint16_t port, std::vector
         hints.ai_flags = 0;
         status = ::getaddrinfo(host.c_str(), nullptr, &hints, &list);
     }
-    if (status == EAI_SYSTEM)
-        return {errno, std::system_category()};
-    if (status != 0)
-        return errc::host_not_found;
+    switch (status) {
+    case 0: break;
+    case EAI_SYSTEM: return {errno, std::system_category()};
+    case EAI_MEMORY: return std::make_error_code(std::errc::not_enough_memory);
+    case EAI_NONAME:
+    case EAI_NODATA:
+    case EAI_ADDRFAMILY: return errc::host_not_found;
+    default: return {status, resolver_category()};
+    }
+    std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> const owner(list, &::freeaddrinfo);
     for (addrinfo const* a = list; a; a = a->ai_next) {
         endpoint e = endpoint::from_sockaddr(a->ai_addr, a->ai_addrlen);
         e.set_port(port);
         found.push_back(e);
     }
-    ::freeaddrinfo(list);
     return {};
 }
 
@@ -44,6 +72,15 @@ struct lookup
     std::vector<endpoint> found;
     std::error_code error;
     suspension* waiter = nullptr; // on the loop
+
+    void run() noexcept
+    {
+        try {
+            error = look_up(host, port, found);
+        } catch (std::bad_alloc const&) {
+            error = std::make_error_code(std::errc::not_enough_memory);
+        }
+    }
 };
 
 class [[nodiscard]] lookup_operation : suspension
@@ -52,19 +89,35 @@ public:
     explicit lookup_operation(std::shared_ptr<lookup> l) noexcept : lookup_(std::move(l)) {}
     bool await_ready() const noexcept { return false; }
     template <coroutine_promise P>
-    void await_suspend(std::coroutine_handle<P> h)
+    bool await_suspend(std::coroutine_handle<P> h) noexcept
     {
+        context const& env = h.promise().env;
+        canceled_ = env.stop && env.stop->requested();
+        if (canceled_ || !start())
+            return complete_at_once(h, env);
         lookup_->waiter = this;
-        suspend(h, [](suspension& self) noexcept { static_cast<lookup_operation&>(self).cancel(); });
-        run_detached(loop_core::require(), [job = lookup_] { job->error = look_up(job->host, job->port, job->found); },
-                     [job = lookup_] {
-                         if (job->waiter)
-                             std::exchange(job->waiter, nullptr)->wake();
-                     });
+        suspend(h, env, [](suspension& self) noexcept { static_cast<lookup_operation&>(self).cancel(); });
+        return true;
     }
     bool await_resume() const noexcept { return !canceled_; }
 
 private:
+    bool start() noexcept
+    {
+        try {
+            run_detached(loop_core::require(), [job = lookup_] { job->run(); },
+                         [job = lookup_] {
+                             if (job->waiter)
+                                 std::exchange(job->waiter, nullptr)->wake();
+                         });
+            return true;
+        } catch (std::system_error const& e) {
+            lookup_->error = e.code();
+        } catch (std::bad_alloc const&) {
+            lookup_->error = std::make_error_code(std::errc::not_enough_memory);
+        }
+        return false;
+    }
     void cancel() noexcept
     {
         if (!std::exchange(lookup_->waiter, nullptr))

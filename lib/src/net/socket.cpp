@@ -48,10 +48,13 @@ result<> set_option(int fd, int level, int name, int value) noexcept
     return {};
 }
 
-result<> set_non_blocking(int fd) noexcept
+result<> prepare_adopted(int fd) noexcept
 {
-    int const flags = ::fcntl(fd, F_GETFL);
-    if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
+    int const status = ::fcntl(fd, F_GETFL);
+    if (status < 0 || ::fcntl(fd, F_SETFL, status | O_NONBLOCK) != 0)
+        return last_error();
+    int const flags = ::fcntl(fd, F_GETFD);
+    if (flags < 0 || ::fcntl(fd, F_SETFD, flags | FD_CLOEXEC) != 0)
         return last_error();
     return {};
 }

@@ -12,7 +12,8 @@ namespace wring::detail {
 [[nodiscard]] endpoint local_endpoint(int fd) noexcept;
 [[nodiscard]] endpoint remote_endpoint(int fd) noexcept;
 result<> set_option(int fd, int level, int name, int value) noexcept;
-result<> set_non_blocking(int fd) noexcept;
+/// Makes a descriptor that comes from elsewhere non-blocking and close-on-exec.
+result<> prepare_adopted(int fd) noexcept;
 /// TCP_NODELAY where the socket is TCP.
 void set_no_delay(int fd, bool on) noexcept;
 [[nodiscard]] std::error_code last_error() noexcept;

@@ -174,14 +174,24 @@ std::error_code system_error(int error) noexcept
     return {error, std::system_category()};
 }
 
-transport_ptr make_socket_transport(loop_core& loop, int fd)
-{
-    return make_socket_transport(loop, loop.io().open(fd));
-}
-
-transport_ptr make_socket_transport(loop_core& loop, std::unique_ptr<engine::descriptor> io)
+transport_ptr make_socket_transport(loop_core& loop, std::unique_ptr<engine::descriptor>&& io)
 {
     return transport_ptr(new socket_transport(loop, std::move(io)));
+}
+
+result<stream> make_socket_stream(loop_core& loop, int fd) noexcept
+{
+    auto io = loop.io().open(fd);
+    if (!io)
+        return io.error();
+    transport_ptr t;
+    try {
+        t = make_socket_transport(loop, std::move(*io));
+        return stream_access::make(std::move(t));
+    } catch (std::bad_alloc const&) {
+        (void)(t ? t->release_fd() : (*io)->release());
+        return std::make_error_code(std::errc::not_enough_memory);
+    }
 }
 
 } // namespace wring::detail

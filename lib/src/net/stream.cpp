@@ -43,20 +43,14 @@ bool stream_core::try_read(stream::read_operation& op) noexcept
 
 bool stream_core::start(stream::read_operation& op, std::coroutine_handle<> h, context const& env) noexcept
 {
-    if (!transport_) {
+    if (!transport_)
         op.error_ = errc::closed;
-        return false;
-    }
-    if (reader_ || quiet_) {
+    else if (reader_ || quiet_)
         op.error_ = errc::busy;
-        return false;
-    }
-    if (env.stop && env.stop->requested()) {
+    else if (env.stop && env.stop->requested())
         op.error_ = errc::canceled;
-        return false;
-    }
-    if (try_read(op))
-        return false;
+    if (op.error_ || try_read(op))
+        return op.complete_at_once(h, env);
     reader_ = &op;
     op.suspend(h, env, &stream::read_operation::cancel);
     transport_->resume_receiving();
@@ -94,29 +88,21 @@ bool stream_core::start(stream::write_operation& op, std::coroutine_handle<> h, 
 {
     if ((!transport_ || shutdown_) && !write_error_)
         write_error_ = errc::closed;
+    bool done = false;
     if (quiet_) {
         op.error_ = errc::busy;
-        return false;
-    }
-    if (write_error_) {
+    } else if (write_error_) {
         op.error_ = write_error_;
-        return false;
-    }
-    if (env.stop && env.stop->requested()) {
+    } else if (env.stop && env.stop->requested()) {
         op.error_ = errc::canceled;
-        return false;
-    }
-    if (!writer_head_ && !sending_) {
+    } else if (!writer_head_ && !sending_) {
         // The common case: the system takes it at once.
-        iovec const buffer{const_cast<std::byte*>(op.bytes_.data()), op.bytes_.size()};
-        ssize_t const n = op.bytes_.empty() ? 0 : transport_->try_send({&buffer, 1});
-        if (n >= 0)
-            op.done_ = static_cast<std::size_t>(n);
-        else if (n != -EAGAIN)
-            write_error_ = op.error_ = system_error(static_cast<int>(-n));
-        if (op.done_ == op.bytes_.size() || op.error_)
-            return false;
+        if (int const error = try_write(op))
+            write_error_ = op.error_ = system_error(error);
+        done = op.done_ == op.bytes_.size();
     }
+    if (done || op.error_)
+        return op.complete_at_once(h, env);
     (writer_tail_ ? writer_tail_->next_ : writer_head_) = &op;
     writer_tail_ = &op;
     op.suspend(h, env, &stream::write_operation::cancel);
@@ -124,14 +110,28 @@ bool stream_core::start(stream::write_operation& op, std::coroutine_handle<> h, 
     return true;
 }
 
+iovec stream_core::rest_of(stream::write_operation const& op) noexcept
+{
+    return {const_cast<std::byte*>(op.bytes_.data() + op.done_), op.bytes_.size() - op.done_};
+}
+
+/// Sends what goes out without waiting. Gives the errno of a failure, else 0.
+int stream_core::try_write(stream::write_operation& op) noexcept
+{
+    iovec const rest = rest_of(op);
+    ssize_t const n = rest.iov_len == 0 ? 0 : transport_->try_send({&rest, 1});
+    if (n > 0)
+        op.done_ += static_cast<std::size_t>(n);
+    return n < 0 && n != -EAGAIN ? static_cast<int>(-n) : 0;
+}
+
 void stream_core::write_some() noexcept
 {
     if (sending_ || !writer_head_)
         return;
-    auto const& op = *writer_head_;
-    iovec const buffer{const_cast<std::byte*>(op.bytes_.data() + op.done_), op.bytes_.size() - op.done_};
+    iovec const rest = rest_of(*writer_head_);
     sending_ = true;
-    transport_->start_send({&buffer, 1});
+    transport_->start_send({&rest, 1});
 }
 
 void stream_core::on_sent(ssize_t result) noexcept
@@ -157,14 +157,9 @@ void stream_core::on_sent(ssize_t result) noexcept
         return;
     }
     while (writer_head_ && !sending_) {
-        auto& next = *writer_head_;
-        iovec const buffer{const_cast<std::byte*>(next.bytes_.data() + next.done_), next.bytes_.size() - next.done_};
-        ssize_t const n = buffer.iov_len == 0 ? 0 : transport_->try_send({&buffer, 1});
-        if (n < 0 && n != -EAGAIN)
-            return fail_writers(system_error(static_cast<int>(-n)));
-        if (n > 0)
-            next.done_ += static_cast<std::size_t>(n);
-        if (next.done_ == next.bytes_.size())
+        if (int const error = try_write(*writer_head_))
+            return fail_writers(system_error(error));
+        if (writer_head_->done_ == writer_head_->bytes_.size())
             pop_writer({});
         else
             write_some();
@@ -242,7 +237,7 @@ void stream_core::abort() noexcept
         std::exchange(quiet_, nullptr)->wake();
 }
 
-stream stream_access::make(transport_ptr t)
+stream stream_access::make(transport_ptr&& t)
 {
     return stream(std::make_unique<stream_core>(std::move(t)));
 }
@@ -365,9 +360,9 @@ result<stream> stream::adopt(int fd)
         return std::make_error_code(std::errc::wrong_protocol_type);
     if (detail::remote_endpoint(fd).size() == 0)
         return std::make_error_code(std::errc::not_connected);
-    if (auto r = detail::set_non_blocking(fd); !r)
+    if (auto r = detail::prepare_adopted(fd); !r)
         return r.error();
-    return detail::stream_access::make(detail::make_socket_transport(detail::loop_core::require(), fd));
+    return detail::make_socket_stream(detail::loop_core::require(), fd);
 }
 
 task<result<int>> stream::release()

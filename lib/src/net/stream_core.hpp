@@ -41,7 +41,7 @@ public:
         stream_core& core;
     };
 
-    [[nodiscard]] bool idle() const noexcept { return !reader_ && !writer_head_; }
+    [[nodiscard]] bool idle() const noexcept { return !reader_ && !writer_head_ && !quiet_; }
 
 private:
     static constexpr std::size_t read_ahead = 64 * 1024; // bytes that nobody reads before receiving pauses
@@ -50,6 +50,8 @@ private:
     void on_sent(ssize_t result) noexcept override;
 
     bool try_read(stream::read_operation& op) noexcept;
+    [[nodiscard]] static iovec rest_of(stream::write_operation const& op) noexcept;
+    [[nodiscard]] int try_write(stream::write_operation& op) noexcept;
     void write_some() noexcept;
     void pop_writer(std::error_code error) noexcept;
     void fail_writers(std::error_code error) noexcept;

@@ -31,7 +31,7 @@ protected:
 class transport
 {
 public:
-    explicit transport(loop_core& loop) noexcept : loop_(loop) { loop_.retain(); }
+    explicit transport(loop_core& loop) noexcept : loop_(loop) { loop_.retain(lasting::stream); }
     transport(transport const&) = delete;
     transport& operator=(transport const&) = delete;
 
@@ -82,7 +82,7 @@ public:
     [[nodiscard]] virtual int release_fd() noexcept { return -1; }
 
 protected:
-    virtual ~transport() { loop_.drop(); }
+    virtual ~transport() { loop_.drop(lasting::stream); }
 
     void arrived(engine::block* b) noexcept
     {
@@ -113,14 +113,16 @@ using transport_ptr = std::unique_ptr<transport, abandon_transport>;
 
 [[nodiscard]] std::error_code system_error(int error) noexcept;
 
-/// A transport on a connected socket; throws where the engine refuses it, `fd` is closed then.
-[[nodiscard]] transport_ptr make_socket_transport(loop_core& loop, int fd);
-[[nodiscard]] transport_ptr make_socket_transport(loop_core& loop, std::unique_ptr<engine::descriptor> io);
+/// A transport on a connected socket. Without memory it throws, and leaves `io` as it is.
+[[nodiscard]] transport_ptr make_socket_transport(loop_core& loop, std::unique_ptr<engine::descriptor>&& io);
+/// A stream on one. An error, of the engine or of memory, leaves `fd` with the caller.
+[[nodiscard]] result<stream> make_socket_stream(loop_core& loop, int fd) noexcept;
 
 /// What other rooms need of a stream.
 struct stream_access
 {
-    [[nodiscard]] static stream make(transport_ptr t);
+    /// Without memory it throws, and leaves `t` as it is.
+    [[nodiscard]] static stream make(transport_ptr&& t);
     /// Takes the transport out; the stream is closed then. Null where an operation is pending.
     [[nodiscard]] static transport_ptr take(stream&& s) noexcept;
 };

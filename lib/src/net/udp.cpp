@@ -4,6 +4,9 @@
 #include "net/io_operation.hpp"
 #include "net/socket.hpp"
 
+#include <wring/timeout.hpp>
+
+#include <algorithm>
 #include <unistd.h>
 
 namespace wring {
@@ -13,9 +16,11 @@ namespace detail {
 class udp_core
 {
 public:
-    udp_core(std::unique_ptr<engine::descriptor> d, std::string path) noexcept :
-        io(std::move(d)), unlink_path(std::move(path))
-    {}
+    udp_core(loop_core& l, std::unique_ptr<engine::descriptor> d, std::string path) noexcept :
+        loop(l), io(std::move(d)), unlink_path(std::move(path))
+    {
+        loop.retain(lasting::udp_socket);
+    }
     udp_core(udp_core const&) = delete;
     udp_core& operator=(udp_core const&) = delete;
     ~udp_core()
@@ -25,7 +30,9 @@ public:
                   "parents");
         if (!unlink_path.empty())
             ::unlink(unlink_path.c_str());
+        loop.drop(lasting::udp_socket);
     }
+    loop_core& loop;
     std::unique_ptr<engine::descriptor> io;
     std::string unlink_path;
     bool receiving = false;
@@ -33,6 +40,8 @@ public:
 };
 
 namespace {
+constexpr auto longest_pause = std::chrono::milliseconds(16); // between two tries to send to a queue that is full
+
 /// Sets a flag for as long as an operation runs.
 class while_running
 {
@@ -67,7 +76,14 @@ result<udp_socket> udp_socket::bind(std::string_view text)
         return detail::last_error();
     auto& loop = detail::loop_core::require();
     std::string path = at->is_unix() && !at->address().starts_with('@') ? at->address() : std::string();
-    return udp_socket(std::make_unique<detail::udp_core>(loop.io().open(fd.release()), std::move(path)));
+    auto io = loop.io().open(fd.get());
+    if (!io) {
+        if (!path.empty())
+            ::unlink(path.c_str());
+        return io.error();
+    }
+    (void)fd.release();
+    return udp_socket(std::make_unique<detail::udp_core>(loop, std::move(*io), std::move(path)));
 }
 
 task<result<udp_socket::datagram>> udp_socket::receive_from(std::span<std::byte> buffer)
@@ -77,6 +93,7 @@ task<result<udp_socket::datagram>> udp_socket::receive_from(std::span<std::byte>
         co_return errc::busy;
     detail::while_running guard(core.receiving);
     for (;;) {
+        co_await detail::at_once(); // a peer that never rests must not keep the loop
         if (co_await stop_requested())
             co_return errc::canceled;
         sockaddr_storage from{};
@@ -109,7 +126,9 @@ task<result<>> udp_socket::send_to(std::span<std::byte const> bytes, endpoint to
     if (core.sending)
         co_return errc::busy;
     detail::while_running guard(core.sending);
+    auto pause = std::chrono::milliseconds(1);
     for (;;) {
+        co_await detail::at_once();
         if (co_await stop_requested())
             co_return errc::canceled;
         ssize_t const n = ::sendto(core.io->fd(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
@@ -120,6 +139,14 @@ task<result<>> udp_socket::send_to(std::span<std::byte const> bytes, endpoint to
             continue;
         if (errno != EAGAIN)
             co_return detail::last_error();
+        if (to.is_unix()) {
+            // The receiver's queue is full: this socket is writable nevertheless, and nothing tells when there is room.
+            auto const waited = co_await sleep_for(pause);
+            if (!waited)
+                co_return waited.error();
+            pause = std::min(2 * pause, detail::longest_pause);
+            continue;
+        }
         auto writable = detail::io_operation::poll_out(*core.io);
         int const events = co_await writable;
         if (events < 0)

@@ -161,6 +161,8 @@ private:
     void received_pong(std::span<std::byte const> payload) noexcept;
 
     // write_path.cpp
+    [[nodiscard]] bool complete_next_turn(ws::connection::write_operation& op, std::coroutine_handle<> h,
+                                          context const& env) noexcept;
     [[nodiscard]] bool may_queue(ws::opcode op) const noexcept;
     void wait_for_turn(write_waiter& w) noexcept;
     void cancel(write_waiter& op) noexcept;

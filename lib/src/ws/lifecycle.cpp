@@ -165,7 +165,7 @@ bool connection_core::start(pinging& op, std::coroutine_handle<> h, context cons
     else if (env.stop && env.stop->requested())
         op.error_ = errc::canceled;
     if (op.error_)
-        return false;
+        return op.complete_at_once(h, env);
     op.id_ = ++ping_ids_;
     op.sent_ = clock::now();
     try {
@@ -174,7 +174,7 @@ bool connection_core::start(pinging& op, std::coroutine_handle<> h, context cons
     } catch (std::bad_alloc const&) {
         fail_with_no_memory();
         op.error_ = end_;
-        return false;
+        return op.complete_at_once(h, env);
     }
     pinging** link = &extras_->pings;
     while (*link)
@@ -298,17 +298,17 @@ bool connection_core::start(closing& op, std::coroutine_handle<> h, context cons
     if (phase_ != phase::open && phase_ != phase::closing) {
         if (end_ != ws::closed)
             op.error_ = end_;
-        return false;
+        return op.complete_at_once(h, env);
     }
     if (env.stop && env.stop->requested()) {
         op.error_ = errc::canceled;
-        return false;
+        return op.complete_at_once(h, env);
     }
     try {
         op.next_ = std::exchange(need_extras().closers, &op);
     } catch (std::bad_alloc const&) {
         op.error_ = std::make_error_code(std::errc::not_enough_memory); // of the wait: it closes all the same
-        return false;
+        return op.complete_at_once(h, env);
     }
     op.suspend(h, env, [](suspension& s) noexcept {
         auto& self = static_cast<closing&>(s);

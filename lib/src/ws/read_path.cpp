@@ -16,17 +16,24 @@ bool connection_core::start(reading& op, std::coroutine_handle<> h, context cons
 {
     if (reader_) {
         op.outcome_ = reading::outcome::busy;
-        return false;
+        return op.complete_at_once(h, env);
     }
+    auto end_at_once = [&] {
+        if (!op.complete_at_once(h, env))
+            return false;
+        reader_ = &op;
+        op.waited_ = reader_served_ = true;
+        return true;
+    };
     if (env.stop && env.stop->requested()) {
         op.outcome_ = reading::outcome::canceled;
-        return false;
+        return end_at_once();
     }
     view_.reset();
     if (std::exchange(assembly_given_, false))
         assembly_.clear();
-    if (complete(op))
-        return false;
+    if (complete(op)) // data ends by itself, when what has been received is read
+        return op.outcome_ != reading::outcome::data && end_at_once();
     reader_ = &op;
     op.waited_ = true;
     op.suspend(h, env, [](suspension& s) noexcept {

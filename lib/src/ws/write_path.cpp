@@ -47,15 +47,13 @@ void connection_core::queue_reference(ws::frame const& f, Keeper&& keeper)
 
 bool connection_core::start(ws::connection::write_operation& op, std::coroutine_handle<> h, context const& env) noexcept
 {
-    if (phase_ != phase::open) {
-        op.error_ = end_ ? end_ : make_error_code(ws::errc::closed);
-        return false;
-    }
     bool const goes_on = op.frame_.op == ws::opcode::continuation;
-    if (goes_on && !session_.sending_message()) {
+    if (phase_ != phase::open)
+        op.error_ = end_ ? end_ : make_error_code(ws::errc::closed);
+    else if (goes_on && !session_.sending_message())
         op.error_ = ws::errc::no_message;
-        return false;
-    }
+    if (op.error_)
+        return loop_.yield_due() && complete_next_turn(op, h, env);
     bool const now = may_queue(op.frame_.op) && (!waiting_head_ || goes_on);
     write_waiter* waiter = nullptr;
     try {
@@ -73,7 +71,7 @@ bool connection_core::start(ws::connection::write_operation& op, std::coroutine_
         op.error_ = end_;
         return false;
     }
-    if (now) {
+    if (now && !loop_.yield_due()) {
         flush(); // most often all of it goes out, and nobody waits
         if (!queue_.refers_to(*waiter)) {
             destroy(waiter);
@@ -88,6 +86,19 @@ bool connection_core::start(ws::connection::write_operation& op, std::coroutine_
         self.core.cancel(self);
     });
     return true;
+}
+
+// For a coroutine that overlooks the end of the connection: others have their turn.
+bool connection_core::complete_next_turn(ws::connection::write_operation& op, std::coroutine_handle<> h,
+                                         context const& env) noexcept
+{
+    try {
+        op.waiter_ = new (frame_allocate(sizeof(write_waiter))) write_waiter(*this, op.frame_);
+    } catch (std::bad_alloc const&) {
+        return false;
+    }
+    op.waiter_->error = op.error_;
+    return op.waiter_->complete_at_once(h, env);
 }
 
 // Whether a frame may join the queue now: there is room, and no other message is half-way.

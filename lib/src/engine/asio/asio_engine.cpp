@@ -2,11 +2,11 @@
 // The engine on standalone Asio and epoll, for where io_uring is blocked. Readiness only: Asio waits, the system calls
 // are made here, so that both engines share blocks and semantics.
 #include "engine/engine.hpp"
+#include "engine/operation_list.hpp"
 
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
-#include <asio/post.hpp>
 
 #include <array>
 #include <cassert>
@@ -38,7 +38,8 @@ class asio_engine;
 class asio_descriptor final : public descriptor
 {
 public:
-    asio_descriptor(asio_engine& e, int fd);
+    explicit asio_descriptor(asio_engine& e);
+    std::error_code assign(int fd);
     ~asio_descriptor() override { release_waiter(); }
 
     int release() noexcept override
@@ -92,6 +93,10 @@ public:
 
     void cancel(operation& op) noexcept override;
 
+    // For the engine.
+    void wait(operation& op) noexcept;
+    void finish(operation& op, int result) noexcept;
+
 private:
     // With its executor by type: the type-erased one costs memory in every descriptor and wait.
     using waiter = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
@@ -103,7 +108,7 @@ private:
         allocator_type get_allocator() const noexcept { return {}; }
         void operator()(asio::error_code const& ec) const
         {
-            op->listed_ = false;
+            op->awaited_ = false;
             if (ec != asio::error::operation_aborted || op->canceling_)
                 self->on_ready(*op, ec);
             else
@@ -112,14 +117,6 @@ private:
         asio_descriptor* self;
         operation* op;
     };
-
-    void wait(operation& op) noexcept
-    {
-        bool const write = op.kind_ == operation::kind::send || op.kind_ == operation::kind::connect ||
-                           (op.kind_ == operation::kind::poll && (op.argument_size_ & POLLOUT));
-        op.listed_ = true; // a completion is on its way
-        waiter_.async_wait(write ? waiter::wait_write : waiter::wait_read, ready{this, &op});
-    }
 
     void on_ready(operation& op, asio::error_code const& ec) noexcept
     {
@@ -162,7 +159,6 @@ private:
 
     void receive_some(operation& op) noexcept;
     void receive_once(operation& op) noexcept;
-    void finish(operation& op, int result) noexcept;
     void complete_soon(operation& op, int result) noexcept;
     void release_waiter() noexcept
     {
@@ -177,7 +173,7 @@ private:
 class asio_engine final : public engine
 {
 public:
-    explicit asio_engine(block_pool& blocks) : blocks_(blocks), waker_(context_, wake_fd_) { arm_wake(); }
+    explicit asio_engine(block_pool& blocks) : blocks_(blocks), waker_(context_, wake_fd_) {}
 
     ~asio_engine() override
     {
@@ -189,18 +185,31 @@ public:
 
     engine_kind kind() const noexcept override { return engine_kind::asio; }
 
-    std::unique_ptr<descriptor> open(int fd) override
+    result<std::unique_ptr<descriptor>> open(int fd) noexcept override
     {
         try {
-            return std::make_unique<asio_descriptor>(*this, fd);
-        } catch (...) {
-            ::close(fd);
-            throw;
+            auto opened = std::make_unique<asio_descriptor>(*this);
+            if (auto const error = opened->assign(fd))
+                return error;
+            return std::unique_ptr<descriptor>(std::move(opened));
+        } catch (std::bad_alloc const&) {
+            return std::make_error_code(std::errc::not_enough_memory);
         }
     }
 
     void wait(std::chrono::nanoseconds limit) override
     {
+        operation_list again;
+        again.append(no_memory_);
+        while (operation* op = again.pop())
+            static_cast<asio_descriptor*>(op->io_)->wait(*op); // again, and in the list again where that fails
+        if (!waking_)
+            arm_wake();
+        if (!waking_ || !no_memory_.empty())
+            limit = at_most(memory_delay, limit);
+        if (!due_.empty())
+            limit = std::chrono::nanoseconds{0};
+
         context_.restart();
         if (limit.count() < 0)
             context_.run_one();
@@ -209,38 +218,64 @@ public:
         // Not poll(): sockets that are always ready would keep it, and the loop's coroutines from their turn.
         for (int i = 0; i < handlers_per_turn && context_.poll_one() > 0; ++i) {
         }
+        complete_due();
     }
 
     asio::io_context& context() noexcept { return context_; }
     block_pool& blocks() noexcept { return blocks_; }
 
+    /// Operations that complete without a wait, with the result in argument_size_; and waits for which there was no
+    /// memory.
+    operation_list& due() noexcept { return due_; }
+    operation_list& no_memory() noexcept { return no_memory_; }
+
 private:
     static constexpr int handlers_per_turn = 256;
 
-    void arm_wake()
+    void arm_wake() noexcept
     {
-        waker_.async_wait(asio::posix::stream_descriptor::wait_read, [this](asio::error_code const& ec) {
-            if (ec)
-                return;
-            std::uint64_t count = 0;
-            [[maybe_unused]] auto got = ::read(wake_fd_, &count, sizeof count);
-            arm_wake();
-        });
+        try {
+            waker_.async_wait(asio::posix::stream_descriptor::wait_read, [this](asio::error_code const& ec) {
+                waking_ = false;
+                if (ec)
+                    return;
+                std::uint64_t count = 0;
+                [[maybe_unused]] auto got = ::read(wake_fd_, &count, sizeof count);
+                arm_wake();
+            });
+            waking_ = true;
+        } catch (std::bad_alloc const&) { // the next wait tries again
+        }
+    }
+
+    void complete_due() noexcept
+    {
+        operation_list now;
+        now.append(due_); // what is due from here on has its turn in the next wait
+        while (operation* op = now.pop()) {
+            int const result = op->canceling_ ? -ECANCELED : static_cast<int>(op->argument_size_);
+            static_cast<asio_descriptor*>(op->io_)->finish(*op, result);
+        }
     }
 
     block_pool& blocks_;
     asio::io_context context_{ASIO_CONCURRENCY_HINT_UNSAFE}; // one thread, which wake() does not enter: no locks
     asio::posix::stream_descriptor waker_;
+    operation_list due_;
+    operation_list no_memory_;
+    bool waking_ = false;
 };
 
-asio_descriptor::asio_descriptor(asio_engine& e, int fd) : descriptor(fd), engine_(e), waiter_(e.context())
+asio_descriptor::asio_descriptor(asio_engine& e) : descriptor(-1), engine_(e), waiter_(e.context()) {}
+
+std::error_code asio_descriptor::assign(int fd)
 {
-    try {
-        waiter_.assign(fd);
-    } catch (...) {
-        fd_ = -1; // open() closes it
-        throw;
-    }
+    asio::error_code refused;
+    waiter_.assign(fd, refused);
+    if (refused)
+        return {refused.value(), std::system_category()};
+    fd_ = fd;
+    return {};
 }
 
 void asio_descriptor::receive_some(operation& op) noexcept
@@ -288,13 +323,22 @@ void asio_descriptor::finish(operation& op, int result) noexcept
     op.complete({result, true, b});
 }
 
+void asio_descriptor::wait(operation& op) noexcept
+{
+    bool const write = op.kind_ == operation::kind::send || op.kind_ == operation::kind::connect ||
+                       (op.kind_ == operation::kind::poll && (op.argument_size_ & POLLOUT));
+    try {
+        waiter_.async_wait(write ? waiter::wait_write : waiter::wait_read, ready{this, &op});
+        op.awaited_ = true;
+    } catch (std::bad_alloc const&) {
+        engine_.no_memory().push(op);
+    }
+}
+
 void asio_descriptor::complete_soon(operation& op, int result) noexcept
 {
-    op.listed_ = true;
-    asio::post(engine_.context(), [this, &op, result] {
-        op.listed_ = false;
-        finish(op, op.canceling_ ? -ECANCELED : result);
-    });
+    op.argument_size_ = static_cast<std::uint32_t>(result);
+    engine_.due().push(op);
 }
 
 void asio_descriptor::cancel(operation& op) noexcept
@@ -302,10 +346,12 @@ void asio_descriptor::cancel(operation& op) noexcept
     if (!op.in_flight() || op.canceling_)
         return;
     op.canceling_ = true;
-    if (op.listed_)
+    if (op.awaited_) {
         waiter_.cancel();
-    else
-        complete_soon(op, -ECANCELED); // asked for by the operation's own handler
+        return;
+    }
+    operation_list::remove(op); // it may be without memory, or due, or this is its own handler
+    complete_soon(op, -ECANCELED);
 }
 
 } // namespace

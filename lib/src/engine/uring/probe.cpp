@@ -118,7 +118,7 @@ refusal probe() noexcept
         buffer_ring buffers(r.get(), 2, blocks);
         check_receive(r.get(), buffers);
     } catch (std::system_error const& e) {
-        return {e.code().value(), hint(e.code().value(), e.what())};
+        return explain(e);
     } catch (std::bad_alloc const&) {
         return {ENOMEM, "out of memory"};
     }
@@ -126,6 +126,11 @@ refusal probe() noexcept
 }
 
 } // namespace
+
+refusal explain(std::system_error const& e)
+{
+    return {e.code().value(), hint(e.code().value(), e.what())};
+}
 
 refusal const& probe_uring()
 {

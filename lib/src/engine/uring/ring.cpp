@@ -23,8 +23,8 @@ namespace wring::engine {
 
 namespace {
 
-// liburing maps and unmaps past TSan's eyes, and a ring may get the addresses of one that another thread has closed. The
-// kernel orders the two; this tells TSan.
+// liburing maps and unmaps past TSan's eyes, and a ring may get the addresses of one that another thread has closed.
+// The kernel orders the two; this tells TSan.
 [[maybe_unused]] char all_rings;
 
 void ring_opened() noexcept
@@ -42,19 +42,19 @@ void ring_closing() noexcept
 
 } // namespace
 
-ring::ring(unsigned submission_entries, unsigned completion_entries)
+ring::ring(unsigned submission_entries, unsigned completion_entries, unsigned first_rung)
 {
     // From Linux 6.1 down to 5.19. Distributions move features between versions, so each rung is tried.
     constexpr unsigned common = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;
-    constexpr unsigned rungs[] = {
+    constexpr unsigned flags_of_rung[rungs] = {
         common | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
         common | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
         common | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
     };
-    int error = 0;
-    for (unsigned flags : rungs) {
+    int error = -EINVAL;
+    for (unsigned rung = first_rung; rung < rungs; ++rung) {
         io_uring_params params{};
-        params.flags = flags;
+        params.flags = flags_of_rung[rung];
         params.cq_entries = completion_entries;
         error = io_uring_queue_init_params(submission_entries, &ring_, &params);
         if (error == 0) break;

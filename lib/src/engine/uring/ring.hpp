@@ -14,13 +14,16 @@ namespace wring::engine {
 class ring
 {
 public:
-    /// Throws std::system_error: what the kernel said to the last, most modest attempt.
-    ring(unsigned submission_entries, unsigned completion_entries);
+    /// Tries one rung of flags after another, from `first_rung` on: see `rungs`. Throws std::system_error: what the
+    /// kernel said to the last, most modest attempt.
+    ring(unsigned submission_entries, unsigned completion_entries, unsigned first_rung = 0);
     ~ring();
     ring(ring const&) = delete;
     ring& operator=(ring const&) = delete;
 
     [[nodiscard]] io_uring* get() noexcept { return &ring_; }
+
+    static constexpr unsigned rungs = 3; ///< Linux 6.1, 6.0, 5.19
 
 private:
     io_uring ring_;

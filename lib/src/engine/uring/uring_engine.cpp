@@ -2,6 +2,7 @@
 // The engine on io_uring: one ring per loop, multishot accept and receive, a provided-buffer ring, one submit-and-wait
 // per turn.
 #include "engine/engine.hpp"
+#include "engine/operation_list.hpp"
 #include "engine/uring/ring.hpp"
 
 #include <algorithm>
@@ -16,49 +17,6 @@
 namespace wring::engine {
 
 namespace {
-
-/// A FIFO of operations through their link_.
-class operation_list
-{
-public:
-    void push(operation& op) noexcept
-    {
-        if (std::exchange(op.listed_, true))
-            return;
-        op.link_ = nullptr;
-        (tail_ ? tail_->link_ : head_) = &op;
-        tail_ = &op;
-    }
-    operation* pop() noexcept
-    {
-        operation* op = head_;
-        if (!op)
-            return nullptr;
-        head_ = op->link_;
-        if (!head_)
-            tail_ = nullptr;
-        op->listed_ = false;
-        return op;
-    }
-    void remove(operation& op) noexcept
-    {
-        operation* previous = nullptr;
-        for (operation* it = head_; it; previous = it, it = it->link_) {
-            if (it != &op)
-                continue;
-            (previous ? previous->link_ : head_) = op.link_;
-            if (tail_ == &op)
-                tail_ = previous;
-            op.listed_ = false;
-            return;
-        }
-    }
-    [[nodiscard]] bool empty() const noexcept { return !head_; }
-
-private:
-    operation* head_ = nullptr;
-    operation* tail_ = nullptr;
-};
 
 class uring_engine;
 
@@ -82,21 +40,20 @@ class uring_engine final : public engine
 {
 public:
     uring_engine(block_pool& blocks, settings const& s) :
-        ring_(s.submission_entries, s.completion_entries), buffers_(ring_.get(), s.receive_buffers, blocks)
+        ring_(s.submission_entries, s.completion_entries, s.first_rung),
+        buffers_(ring_.get(), s.receive_buffers, blocks)
     {}
 
     ~uring_engine() override { drain(); }
 
     engine_kind kind() const noexcept override { return engine_kind::uring; }
 
-    std::unique_ptr<descriptor> open(int fd) override
+    result<std::unique_ptr<descriptor>> open(int fd) noexcept override
     {
-        try {
-            return std::make_unique<uring_descriptor>(*this, fd);
-        } catch (...) {
-            ::close(fd);
-            throw;
-        }
+        std::unique_ptr<descriptor> opened(new (std::nothrow) uring_descriptor(*this, fd));
+        if (!opened)
+            return std::make_error_code(std::errc::not_enough_memory);
+        return opened;
     }
 
     void wait(std::chrono::nanoseconds limit) override
@@ -108,8 +65,10 @@ public:
                 break; // it is in the list again
         }
         retry_cancels();
-        if (!unsubmitted_.empty() || cancel_again_)
+        if (!unsubmitted_.empty() || cancel_again_ || !waking_)
             limit = std::chrono::nanoseconds{0};
+        if (!starved_.empty())
+            limit = at_most(memory_delay, limit);
         enter(limit);
         reap();
     }
@@ -121,9 +80,8 @@ public:
         if (!op.in_flight() || op.canceling_)
             return;
         op.canceling_ = true;
-        if (op.listed_) { // the kernel does not have it: it waits for a buffer or for a submission entry
-            starved_.remove(op);
-            unsubmitted_.remove(op);
+        if (op.listed()) { // the kernel does not have it: it waits for a buffer or for a submission entry
+            operation_list::remove(op);
             canceled_here_.push(op);
             return;
         }
@@ -137,10 +95,15 @@ public:
         msghdr header;
         std::array<iovec, 64> buffers;
     };
-    message* next_message()
+    /// Null where there is none for it.
+    message* next_message() noexcept
     {
-        if (messages_used_ == messages_.size())
-            messages_.emplace_back();
+        try {
+            if (messages_used_ == messages_.size())
+                messages_.emplace_back();
+        } catch (std::bad_alloc const&) {
+            return nullptr;
+        }
         return &messages_[messages_used_++];
     }
 
@@ -148,6 +111,7 @@ private:
     // user_data: the operation's address, or one of these.
     static constexpr std::uint64_t wake_tag = 1;
     static constexpr std::uint64_t cancel_tag = 2;
+    static constexpr std::size_t max_messages = 128; // kept from turn to turn
 
     io_uring_sqe* entry() noexcept
     {
@@ -221,13 +185,8 @@ private:
     {
         if (!std::exchange(cancel_again_, false))
             return;
-        operation_list again;
-        while (operation* op = canceling_.pop())
-            again.push(*op);
-        while (operation* op = again.pop()) {
-            canceling_.push(*op);
+        for (operation* op = canceling_.first(); op && !cancel_again_; op = canceling_.after(*op))
             submit_cancel(*op);
-        }
     }
 
     void enter(std::chrono::nanoseconds limit)
@@ -245,8 +204,11 @@ private:
         // EBUSY: completions overflowed and must be taken before more is submitted; the entries stay queued.
         if (result < 0 && result != -EINTR && result != -ETIME && result != -EBUSY && result != -EAGAIN)
             throw std::system_error(-result, std::system_category(), "io_uring_enter");
-        if (io_uring_sq_ready(ring_.get()) == 0 && unsubmitted_.empty())
+        if (io_uring_sq_ready(ring_.get()) == 0 && unsubmitted_.empty()) {
             messages_used_ = 0; // the kernel has its copy of what was submitted
+            if (messages_.size() > max_messages)
+                messages_.resize(max_messages);
+        }
     }
 
     void reap() noexcept
@@ -281,7 +243,8 @@ private:
             for (operation* op = starved_.pop(); op && submit(*op); op = starved_.pop()) {
             }
         while (operation* op = canceled_here_.pop())
-            op->kind_ == operation::kind::receive_into ? received_into(*op, -ECANCELED) : op->complete({-ECANCELED, true});
+            op->kind_ == operation::kind::receive_into ? received_into(*op, -ECANCELED)
+                                                       : op->complete({-ECANCELED, true});
     }
 
     void dispatch(std::uint64_t data, int result, unsigned flags) noexcept
@@ -299,8 +262,8 @@ private:
             return;
         }
         auto& op = *reinterpret_cast<operation*>(data);
-        if (last && op.listed_)
-            canceling_.remove(op);
+        if (last)
+            operation_list::remove(op); // from those whose cancel was asked for
         block* received = nullptr;
         if (flags & IORING_CQE_F_BUFFER)
             received = buffers_.take(static_cast<unsigned short>(flags >> IORING_CQE_BUFFER_SHIFT),
@@ -323,7 +286,7 @@ private:
     /// For an operation that was asked to stop while the kernel did not have it.
     void finish_canceled(operation& op) noexcept
     {
-        canceling_.remove(op);
+        operation_list::remove(op);
         canceled_here_.push(op);
     }
 
@@ -363,12 +326,12 @@ private:
     /// Nothing of ours may be in flight any more but the wake poll.
     void drain() noexcept
     {
-        io_uring_sqe* sqe = waking_ ? entry() : nullptr;
-        if (sqe) {
-            io_uring_prep_poll_remove(sqe, wake_tag);
-            io_uring_sqe_set_data64(sqe, cancel_tag);
-        }
         for (int i = 0; waking_ && i < 100; ++i) {
+            // Each time anew: the poll is not found while a wake that it has just seen is on its way.
+            if (io_uring_sqe* sqe = entry()) {
+                io_uring_prep_poll_remove(sqe, wake_tag);
+                io_uring_sqe_set_data64(sqe, cancel_tag);
+            }
             __kernel_timespec ts{0, 10'000'000};
             io_uring_cqe* first = nullptr;
             io_uring_submit_and_wait_timeout(ring_.get(), &first, 1, &ts, nullptr);
@@ -419,14 +382,14 @@ void uring_descriptor::receive_into(operation& op, block* into, std::size_t size
 
 void uring_descriptor::send(operation& op, std::span<iovec const> buffers) noexcept
 {
-    if (buffers.size() == 1) {
+    auto* const m = buffers.size() == 1 ? nullptr : engine_.next_message();
+    if (!m) { // without memory the first buffer has to do: the owner goes on with the others
         op.begin(operation::kind::send, *this);
         op.argument_ = buffers[0].iov_base;
         op.argument_size_ = static_cast<std::uint32_t>(std::min(buffers[0].iov_len, std::size_t{1} << 30));
         return engine_.start(op);
     }
     op.begin(operation::kind::send_message, *this);
-    auto* m = engine_.next_message();
     std::size_t const n = std::min(buffers.size(), m->buffers.size());
     std::copy_n(buffers.begin(), n, m->buffers.begin());
     m->header = {};
