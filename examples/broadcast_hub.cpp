@@ -14,7 +14,7 @@ using namespace wring;
 class hub
 {
 public:
-    explicit hub(std::size_t loops) : rooms_(loops) {}
+    hub(std::size_t loops, tls::context const* with) : tls(with), rooms_(loops) {}
 
     /// While it lives, a connection gets what is published: a session leaves on every way out.
     struct member
@@ -42,6 +42,7 @@ public:
     }
     void announce(std::string const& text) { publish(ws::shared_message::text("* " + text)); }
 
+    tls::context const* tls; // null: without
     std::atomic<unsigned> last_number{0}, here{0};
 private:
     struct room
@@ -82,7 +83,7 @@ struct name_hook
 task<> session(stream peer, hub& all)
 {
     name_hook name;
-    auto ws = co_await upgrade(std::move(peer), {.authorize = name, .page = page});
+    auto ws = co_await upgrade(std::move(peer), {.authorize = name, .page = page, .tls = all.tls});
     if (!ws) co_return;
     std::string const who = name.name + " " + std::to_string(++all.last_number);
     {
@@ -98,7 +99,7 @@ task<> session(stream peer, hub& all)
 
 task<> accept_sessions(scope& sessions, std::string where, hub& all)
 {
-    auto server = listen_on(where, "ws://");
+    auto server = listen_on(where, all.tls ? "wss://" : "ws://");
     while (auto peer = co_await server.accept())
         sessions.spawn(session(std::move(*peer), all));
 }
@@ -106,14 +107,15 @@ task<> accept_sessions(scope& sessions, std::string where, hub& all)
 task<> serve(server_options const& options, hub& all)
 {
     scope sessions;
-    for (auto const& where : options.bind)
-        sessions.spawn(accept_sessions(sessions, where, all));
+    for (auto const& where : options.bind) sessions.spawn(accept_sessions(sessions, where, all));
+    sessions.spawn(reload_on_hangup(all.tls));
     co_await sessions.join();
 }
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "Sends what a client sends to all; GET / is a page to try it.");
-    hub all(options.run.threads);
+    auto const options = parse_server_options(argc, argv, "Sends what a client sends to all; GET / is a page to try it.",
+                                              server_extras::tls);
+    hub all(options.run.threads, options.tls);
     return run([&] { return serve(options, all); }, options.run);
 }

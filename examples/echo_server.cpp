@@ -16,15 +16,18 @@ task<response> page(request const& r)
 
 // [session]
 // A function of its own, so that the options are not kept in each session's frame.
-task<result<ws::connection>> open(stream peer)
+task<result<ws::connection>> open(stream peer, server_options const& options)
 {
-    return upgrade(std::move(peer), {.origins = "*", .page = page});
+    return upgrade(std::move(peer), {.subprotocols = options.subprotocols,
+                                     .origins = "*",
+                                     .page = page,
+                                     .tls = options.tls});
 }
 
 // One coroutine per connection; it owns the socket.
-task<> session(stream peer)
+task<> session(stream peer, server_options const& options)
 {
-    auto ws = co_await open(std::move(peer));
+    auto ws = co_await open(std::move(peer), options);
     if (!ws)
         co_return; // no WebSocket: the request has been answered
     while (auto frame = co_await ws->read_frame())
@@ -34,24 +37,26 @@ task<> session(stream peer)
 // [/session]
 
 // [serve]
-task<> accept_sessions(scope& sessions, std::string where)
+task<> accept_sessions(scope& sessions, std::string where, server_options const& options)
 {
-    auto server = listen_on(where, "ws://");
+    auto server = listen_on(where, options.tls ? "wss://" : "ws://");
     while (auto peer = co_await server.accept()) // until run() asks for stop
-        sessions.spawn(session(std::move(*peer)));
+        sessions.spawn(session(std::move(*peer), options));
 }
 
 task<> serve(server_options const& options)
 {
     scope sessions; // join() returns when every child has ended
     for (auto const& where : options.bind)
-        sessions.spawn(accept_sessions(sessions, where));
+        sessions.spawn(accept_sessions(sessions, where, options));
+    sessions.spawn(reload_on_hangup(options.tls));
     co_await sessions.join();
 }
 // [/serve]
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
+    auto const options = parse_server_options(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.",
+                                              server_extras::tls_and_subprotocols);
     return run([&] { return serve(options); }, options.run);
 }

@@ -4,6 +4,7 @@
 
 #include "catch.hpp"
 #include "resources.hpp"
+#include "tls/certificates.hpp"
 
 #include <wring/endpoint.hpp>
 #include <wring/listener.hpp>
@@ -84,6 +85,13 @@ public:
 private:
     std::string path_;
 };
+
+/// The endpoint of an abstract Unix socket that no other process has: the same tests run side by side.
+inline std::string abstract_endpoint()
+{
+    static int number = 0;
+    return "unix:@wring-test-" + std::to_string(::getpid()) + "-" + std::to_string(++number);
+}
 
 /// A socket of this process that is not wring's.
 class raw_socket
@@ -206,8 +214,20 @@ enum class kind
     tcp6,
     unix_path,
     unix_abstract,
-    memory
+    memory,
+    tls_tcp,
+    tls_memory
 };
+
+/// What TLS is spoken on; the kind itself where it is not.
+inline kind below(kind k)
+{
+    return k == kind::tls_tcp ? kind::tcp : k == kind::tls_memory ? kind::memory : k;
+}
+inline bool is_tls(kind k)
+{
+    return below(k) != k;
+}
 
 inline char const* name_of(kind k)
 {
@@ -222,11 +242,16 @@ inline char const* name_of(kind k)
         return "abstract Unix";
     case kind::memory:
         return "in memory";
+    case kind::tls_tcp:
+        return "TLS on TCP";
+    case kind::tls_memory:
+        return "TLS in memory";
     }
     return "?";
 }
 
-constexpr kind all_kinds[] = {kind::tcp, kind::tcp6, kind::unix_path, kind::unix_abstract, kind::memory};
+constexpr kind all_kinds[] = {kind::tcp,    kind::tcp6,    kind::unix_path, kind::unix_abstract,
+                              kind::memory, kind::tls_tcp, kind::tls_memory};
 
 struct pair_options
 {
@@ -234,8 +259,23 @@ struct pair_options
     std::size_t chunk = 0;      ///< in memory: arrives in pieces of this size
 };
 
-inline task<stream_pair> connected(kind k, pair_options options = {})
+inline task<stream_pair> connected(kind k, pair_options options = {});
+
+inline task<stream_pair> secured(kind k, pair_options options)
 {
+    auto plain = co_await connected(k, options);
+    auto both = co_await when_all(tls::connect(std::move(plain.first), tls_test::pki().connecting, "test"),
+                                  tls::accept(std::move(plain.second), tls_test::pki().accepting));
+    stream_pair pair{std::move(std::get<0>(both)).value(), std::move(std::get<1>(both)).value()};
+    co_return pair;
+}
+
+inline task<stream_pair> connected(kind k, pair_options options)
+{
+    if (is_tls(k)) {
+        auto pair = co_await secured(below(k), options);
+        co_return pair;
+    }
     if (test::tiny()) {
         options.small_buffers = true;
         options.chunk = options.chunk == 0 ? 1 : options.chunk;
@@ -250,10 +290,7 @@ inline task<stream_pair> connected(kind k, pair_options options = {})
     std::string at = "127.0.0.1:0";
     if (k == kind::tcp6) at = "[::1]:0";
     if (k == kind::unix_path) at = "unix:" + folder / "pair";
-    if (k == kind::unix_abstract) {
-        static int number = 0;
-        at = "unix:@wring-test-" + std::to_string(::getpid()) + "-" + std::to_string(++number);
-    }
+    if (k == kind::unix_abstract) at = abstract_endpoint();
     auto server = listener::bind(at).value();
     auto client = co_await connect_stream(server.local());
     auto accepted = co_await server.accept();

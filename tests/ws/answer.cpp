@@ -47,8 +47,8 @@ TEST_CASE("a refusal comes with its status, its fields and its body")
 {
     std::string const head = "HTTP/1.1 401 Who are you\r\nWWW-Authenticate: Bearer\r\nX-Two: a\r\nx-two: b\r\n";
     for (std::size_t chunk : {0, 1, 7}) {
-        for (auto const& answer :
-             {head + "Content-Length: 9\r\n\r\nsay first", head + "Transfer-Encoding: chunked\r\n\r\n3\r\nsay\r\n6\r\n first\r\n0\r\n\r\n"}) {
+        for (auto const& answer : {head + "Content-Length: 9\r\n\r\nsay first",
+                                   head + "Transfer-Encoding: chunked\r\n\r\n3\r\nsay\r\n6\r\n first\r\n0\r\n\r\n"}) {
             auto const m = meets(answer, false, chunk);
             CHECK(m.error == std::error_code(401, ws::http_category()));
             CHECK(m.said.status == 401);

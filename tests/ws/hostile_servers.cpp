@@ -631,6 +631,92 @@ TEST_CASE("hostile server: pings without end are answered with no queue of pongs
     }(pings));
 }
 
+// ---- TLS -----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// What a client that trusts the usual authority makes of a server with this certificate.
+std::error_code meets_certificate(tls_test::identity const& identity, std::string const& host)
+{
+    std::error_code e;
+    on_loop([](std::error_code& out, tls_test::identity const& who, std::string name) -> task<> {
+        auto const context = tls::context::server(who.certificate, who.key).value();
+        test_server server;
+        server.tls = &context;
+        scope serving;
+        serving.spawn(server.serve());
+        auto options = quiet_client();
+        options.tls = &tls_test::pki().connecting;
+        auto to = co_await connect_stream(server.at());
+        auto ws = co_await connect_over(std::move(to).value(), "wss://" + name + "/", options);
+        out = ws.error();
+        CHECK(server.heads.empty() == !ws); // not even the request is sent
+        if (ws)
+            ws->abort();
+        serving.request_stop();
+        co_await serving.join();
+    }(e, identity, host));
+    return e;
+}
+
+tls_test::certificate_request wanting(std::string names, long from = -3600, long to = 3600)
+{
+    tls_test::certificate_request r;
+    r.names = std::move(names);
+    r.from = from;
+    r.to = to;
+    return r;
+}
+
+} // namespace
+
+TEST_CASE("hostile server: a certificate for another host")
+{
+    auto const& ca = tls_test::pki().ca;
+    CHECK(!meets_certificate(ca.issue(wanting("DNS:good.test")), "good.test"));
+    for (auto const* host : {"bad.test", "www.good.test", "good.test.evil", "127.0.0.1", "[::1]"}) {
+        INFO(host);
+        CHECK(meets_certificate(ca.issue(wanting("DNS:good.test")), host) == tls::errc::untrusted);
+    }
+    CHECK(meets_certificate(ca.issue(wanting("DNS:127.0.0.1")), "127.0.0.1") == tls::errc::untrusted);
+    CHECK(!meets_certificate(ca.issue(wanting("IP:127.0.0.1")), "127.0.0.1"));
+}
+
+TEST_CASE("hostile server: an expired certificate, and one that is not valid yet")
+{
+    auto const& ca = tls_test::pki().ca;
+    CHECK(meets_certificate(ca.issue(wanting("DNS:good.test", -7200, -3600)), "good.test") == tls::errc::untrusted);
+    CHECK(meets_certificate(ca.issue(wanting("DNS:good.test", 3600, 7200)), "good.test") == tls::errc::untrusted);
+}
+
+TEST_CASE("hostile server: a certificate of its own making, or of an unknown authority")
+{
+    CHECK(meets_certificate(tls_test::authority::self_signed(wanting("DNS:good.test")), "good.test") ==
+          tls::errc::untrusted);
+    tls_test::authority const unknown;
+    CHECK(meets_certificate(unknown.issue(wanting("DNS:good.test")), "good.test") == tls::errc::untrusted);
+}
+
+TEST_CASE("hostile server: plain HTTP where TLS was asked for")
+{
+    on_loop([]() -> task<> {
+        test_server server; // speaks when it is spoken to: a TLS hello is no request
+        scope serving;
+        serving.spawn([](listener& door) -> task<> {
+            auto peer = co_await door.accept();
+            co_await say(*peer, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+            peer->shutdown();
+            auto const rest = co_await read_rest(*peer);
+            (void)rest;
+        }(server.door));
+        auto options = quiet_client();
+        options.tls = &tls_test::pki().connecting;
+        auto const ws = co_await connect("wss://" + server.at() + "/", options);
+        CHECK(ws.error() == tls::errc::not_tls);
+        co_await serving.join();
+    }());
+}
+
 // ---- redirects -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("hostile server: a redirect to another origin does not get the credentials")

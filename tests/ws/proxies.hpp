@@ -48,7 +48,7 @@ struct test_proxy
 
     [[nodiscard]] std::string url(std::string_view userinfo = {}) const
     {
-        std::string text = speaks == kind::connect ? "http://" : "socks5://";
+        std::string text = speaks == kind::socks ? "socks5://" : tls ? "https://" : "http://";
         if (!userinfo.empty())
             text.append(userinfo).append("@");
         return text + door.local().to_string();
@@ -65,6 +65,12 @@ struct test_proxy
     task<> session(stream client)
     {
         ++connections;
+        if (tls) {
+            auto secured = co_await wring::tls::accept(std::move(client), *tls);
+            if (!secured)
+                co_return;
+            client = std::move(*secured);
+        }
         auto greeting = speaks == kind::connect ? greet_http(client) : greet_socks(client);
         bool const granted = co_await greeting;
         if (!granted)
@@ -113,7 +119,8 @@ struct test_proxy
         auto request = co_await read_bytes(client, 5);
         if (request.size() != 5)
             co_return false;
-        std::size_t const more = request[3] == 1 ? 5 : request[3] == 4 ? 17 : static_cast<unsigned char>(request[4]) + 2U;
+        std::size_t const name = static_cast<unsigned char>(request[4]);
+        std::size_t const more = request[3] == 1 ? 5 : request[3] == 4 ? 17 : name + 2;
         request += co_await read_bytes(client, more);
         asked.push_back(request);
         std::string const reply = {5, static_cast<char>(code), 0, 1, 127, 0, 0, 1, 0, 80};
@@ -129,6 +136,7 @@ struct test_proxy
     std::string password;                       ///< the message of RFC 1929 that SOCKS has to bring
     int code = 0;                               ///< the SOCKS reply
     std::vector<std::string> asked;             ///< CONNECT heads, or SOCKS requests
+    wring::tls::context const* tls = nullptr;   ///< CONNECT is to come over TLS
     int connections = 0;
 };
 
@@ -139,7 +147,10 @@ struct test_server
     explicit test_server(std::string where = "127.0.0.1:0") : door(listener::bind(where).value()) {}
 
     [[nodiscard]] std::string at() const { return door.local().to_string(); }
-    [[nodiscard]] std::string url(std::string_view target = "/") const { return "ws://" + at() + std::string(target); }
+    [[nodiscard]] std::string url(std::string_view target = "/") const
+    {
+        return (tls ? "wss://" : "ws://") + at() + std::string(target);
+    }
 
     task<> serve()
     {
@@ -151,6 +162,12 @@ struct test_server
 
     task<> session(stream client)
     {
+        if (tls) {
+            auto secured = co_await wring::tls::accept(std::move(client), *tls);
+            if (!secured)
+                co_return;
+            client = std::move(*secured);
+        }
         auto const head = co_await read_head(client);
         auto const turn = heads.size();
         heads.push_back(head);
@@ -180,6 +197,7 @@ struct test_server
     listener door;
     std::vector<std::string> answers;
     std::vector<std::string> heads;
+    wring::tls::context const* tls = nullptr;
     bool end_after_answer = false;
 };
 

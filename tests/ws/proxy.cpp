@@ -249,3 +249,100 @@ TEST_CASE("connecting through a proxy can be canceled at any time")
             }(k, at));
     }
 }
+
+// ---- with TLS ------------------------------------------------------------------------------------------------------
+
+TEST_CASE("wss: goes through a proxy, and the certificate must be the server's own")
+{
+    for (auto k : proxy_kinds)
+        with_proxy(k, [](test_proxy& proxy, test_server& server) -> task<> {
+            server.tls = &tls_test::pki().accepting;
+            auto options = quiet_client();
+            options.tls = &tls_test::pki().connecting;
+            auto const url = proxy.url();
+            options.proxy = url;
+            auto ws = co_await connect("wss://test/chat", options);
+            co_await expect_echo(std::move(ws));
+            CHECK(server.heads.at(0).starts_with("GET /chat HTTP/1.1\r\nHost: test\r\n"));
+            // a name that the certificate is not for, though the proxy leads to the same server
+            auto const other = co_await connect("wss://other.test/", options);
+            CHECK(other.error() == tls::errc::untrusted);
+            CHECK(server.heads.size() == 1);
+        });
+}
+
+TEST_CASE("an https: proxy is spoken to over TLS, with trust of its own")
+{
+    with_proxy(test_proxy::kind::connect, [](test_proxy& proxy, test_server& server) -> task<> {
+        proxy.tls = &tls_test::pki().accepting;
+        proxy.authorization = "Basic dXNlcjpwQHNz";
+        auto options = quiet_client();
+        auto const url = proxy.url("user:p%40ss");
+        options.proxy = url;
+        options.proxy_tls = &tls_test::pki().connecting;
+        auto plain = co_await connect("ws://server.test/", options);
+        co_await expect_echo(std::move(plain));
+
+        server.tls = &tls_test::pki().accepting;
+        options.tls = &tls_test::pki().connecting;
+        auto both = co_await connect("wss://test/", options); // TLS in TLS
+        co_await expect_echo(std::move(both));
+        CHECK(proxy.connections == 2);
+
+        ws::refusal said;
+        options.refusal = &said;
+        options.proxy_tls = nullptr; // the system does not trust the test's authority
+        auto const untrusted = co_await connect("wss://test/", options);
+        CHECK(untrusted.error() == tls::errc::untrusted);
+        CHECK(said.by_proxy);
+        CHECK(proxy.asked.size() == 2);
+
+        options.proxy_tls = &tls_test::pki().connecting;
+        options.tls = nullptr;
+        auto const server_untrusted = co_await connect("wss://test/", options);
+        CHECK(server_untrusted.error() == tls::errc::untrusted);
+        CHECK(!said.by_proxy);
+    });
+}
+
+TEST_CASE("connecting through TLS in TLS can be canceled at any time, and has one deadline")
+{
+    net_test::no_descriptor_leaks const none;
+    auto const once = [](int stop_at, duration limit, std::error_code& end) -> task<> {
+        test_server server;
+        server.tls = &tls_test::pki().accepting;
+        test_proxy proxy(test_proxy::kind::connect, server.at());
+        proxy.tls = &tls_test::pki().accepting;
+        scope serving;
+        serving.spawn(server.serve());
+        serving.spawn(proxy.serve());
+        scope client;
+        client.spawn([](std::string proxy_url, duration time, std::error_code& e) -> task<> {
+            auto options = quiet_client();
+            options.proxy = proxy_url;
+            options.tls = options.proxy_tls = &tls_test::pki().connecting;
+            options.handshake_timeout = time;
+            auto ws = co_await connect("wss://test/", options);
+            e = ws.error();
+            if (ws)
+                ws->abort();
+        }(proxy.url(), limit, end));
+        if (stop_at >= 0) {
+            co_await turns(stop_at);
+            client.request_stop();
+        }
+        co_await client.join();
+        serving.request_stop();
+        co_await serving.join();
+    };
+    std::error_code end;
+    on_loop(once(-1, 10s, end));
+    CHECK(!end);
+    for (int at = 0; at < 40; ++at) {
+        end = errc::busy;
+        on_loop(once(at, 10s, end));
+        CHECK((!end || end == errc::canceled));
+    }
+    on_loop(once(-1, 1ns, end));
+    CHECK(end == ws::errc::handshake_timeout);
+}

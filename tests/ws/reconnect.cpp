@@ -160,7 +160,8 @@ TEST_CASE("a client reads and writes on through the loss of its connection")
         co_await running.join();
         CHECK(client.state() == client_state::ended);
         CHECK(client.error() == ws::closed);
-        CHECK(d.text() == "connecting open waiting connecting open waiting connecting open waiting connecting open ended");
+        CHECK(d.text() == "connecting open waiting connecting open waiting connecting open waiting "
+                          "connecting open ended");
         CHECK(d.last().code == ws::close_code{4000});
         auto const after = co_await client.read();
         CHECK(after.error() == ws::closed);
@@ -384,6 +385,8 @@ TEST_CASE("what is final ends the client: by what connecting gave")
     CHECK(!final_error(ws::errc::abnormal_closure));
     CHECK(!final_error(ws::errc::pong_timeout));
     CHECK(final_error(errc::bad_endpoint));
+    auto const no_file = tls::context::client({.ca = "/nonexistent/ca.pem"});
+    CHECK(final_error(no_file.error())); // of TLS: only what this side can't use
 
     with_server([](held_server& server) -> task<> {
         diary d;
@@ -417,7 +420,9 @@ TEST_CASE("the application may decide what is final")
         diary d;
         auto options = eager(d);
         options.is_final = [](std::error_code e, ws::close_code code) {
-            return code == ws::close_code{4001} || (code != ws::close_code::normal && ws::reconnecting_client::is_final(e, code));
+            if (code == ws::close_code{4001})
+                return true;
+            return code != ws::close_code::normal && ws::reconnecting_client::is_final(e, code);
         };
         ws::reconnecting_client client(server.url(), options);
         scope running;

@@ -265,3 +265,64 @@ TEST_CASE("the handshake's time is one for all the redirects")
         co_await serving.join();
     }());
 }
+
+// ---- with TLS ------------------------------------------------------------------------------------------------------
+
+TEST_CASE("a redirect may lead from ws: to wss:, as servers do it, without credentials as the origin changes")
+{
+    with_servers([](test_server& plain, test_server& secure) -> task<> {
+        secure.tls = &tls_test::pki().accepting;
+        plain.answers = {redirect("https://" + secure.at() + "/x", 301)};
+        auto options = following(1);
+        options.tls = &tls_test::pki().connecting;
+        options.cookies = "a=b";
+        auto ws = co_await connect(plain.url(), options);
+        INFO(ws.error().message());
+        CHECK(ws.has_value());
+        CHECK(secure.heads.at(0).starts_with("GET /x HTTP/1.1\r\n"));
+        CHECK(secure.heads.at(0).find("Cookie") == std::string::npos);
+        if (ws)
+            ws->abort();
+    });
+}
+
+TEST_CASE("a redirect from wss: to ws: is refused, unless it is allowed")
+{
+    with_servers([](test_server& plain, test_server& secure) -> task<> {
+        secure.tls = &tls_test::pki().accepting;
+        for (std::string const& location : {plain.url("/x"), "http://" + plain.at() + "/x"}) {
+            secure.heads.clear();
+            secure.answers = {redirect(location), redirect(location)};
+            auto options = following(5);
+            options.tls = &tls_test::pki().connecting;
+            header const headers[] = {{"Authorization", "Bearer secret"}};
+            options.headers = headers;
+            auto const refused_one = co_await connect(secure.url(), options);
+            CHECK(refused_one.error() == violation(proto::errc::redirect_insecure));
+            CHECK(plain.heads.empty());
+            options.insecure_redirects = true;
+            auto ws = co_await connect(secure.url(), options);
+            CHECK(ws.has_value());
+            CHECK(plain.heads.at(0).find("secret") == std::string::npos);
+            ws->abort();
+            plain.heads.clear();
+        }
+    });
+}
+
+TEST_CASE("a relative redirect on wss: stays on wss:")
+{
+    with_servers([](test_server&, test_server& secure) -> task<> {
+        secure.tls = &tls_test::pki().accepting;
+        secure.answers = {redirect("/x"), redirect("//" + secure.at() + "/y")};
+        auto options = following(2);
+        options.tls = &tls_test::pki().connecting;
+        options.cookies = "a=b";
+        auto ws = co_await connect(secure.url(), options);
+        CHECK(ws.has_value());
+        for (auto const& head : secure.heads)
+            CHECK(has(head, "Cookie: a=b"));
+        CHECK(secure.heads.size() == 3);
+        ws->abort();
+    });
+}

@@ -277,7 +277,8 @@ TEST_CASE("small letters come before capitals, empty is unset")
         CHECK(proxy_of("wss://x.test/").empty());
     }
     {
-        environment const set({{"http_proxy", "small"}, {"HTTP_PROXY", "capital"}, {"no_proxy", ""}, {"NO_PROXY", "x"}});
+        environment const set(
+            {{"http_proxy", "small"}, {"HTTP_PROXY", "capital"}, {"no_proxy", ""}, {"NO_PROXY", "x"}});
         CHECK(proxy_of("ws://h/") == "small");
         CHECK(proxy_of("ws://x/").empty());
         CHECK(proxy_of("wss://h/").empty());

@@ -91,9 +91,9 @@ struct reconnect_options
     /// token where `headers` point, say.
     connect_options connect = {};
 
-    /// The delay before the n-th attempt in a row is drawn from 0 to min_delay * factor^(n-1), or to max_delay where that
-    /// is less (full jitter), so that many clients do not come back at the same moment. A Retry-After of the server
-    /// makes it longer, up to max_delay.
+    /// The n-th delay in a row is drawn from 0 to min_delay * factor^(n-1), or to max_delay where that is less (full
+    /// jitter), so that many clients do not come back at the same moment. A Retry-After of the server makes it longer,
+    /// up to max_delay.
     duration min_delay = std::chrono::milliseconds(500);
     duration max_delay = std::chrono::seconds(30);
     double factor = 2;
@@ -106,9 +106,9 @@ struct reconnect_options
     std::size_t outbox_limit = 1 << 20;
     outbox_policy when_full = outbox_policy::wait;
 
-    /// Runs after each opening, before anything of the outbox is sent and before read() gives anything: log in, subscribe
-    /// again. It has the connection to itself. An error, its own or the connection's, makes the attempt a failed one.
-    /// An exception leaves run().
+    /// Runs after each opening, before anything of the outbox is sent and before read() gives anything: log in,
+    /// subscribe again. It has the connection to itself. An error makes the attempt a failed one, an exception leaves
+    /// run().
     detail::function_reference<task<result<>>(connection&)> on_open = {};
     /// Told of every change of state. An exception leaves run().
     detail::function_reference<void(client_change const&)> on_change = {};
@@ -131,9 +131,9 @@ public:
     reconnecting_client& operator=(reconnecting_client const&) = delete;
     ~reconnecting_client();
 
-    /// Connects, again and again, until close(), an end that is final, max_failures, or a cancel; error() says which. To be
-    /// called once. A cancel ends what is going on; an open connection is closed with 1000, or 1001 where the loop
-    /// has been asked to stop.
+    /// Connects, again and again, until close(), an end that is final, max_failures, or a cancel; error() says which.
+    /// To be called once. A cancel ends what is going on; an open connection is closed with 1000, or 1001 where the
+    /// loop has been asked to stop.
     task<> run();
 
     /// As connection::read(), across connections: waits while there is none. What a connection received before its end
@@ -142,18 +142,18 @@ public:
     /// A message is valid until the next read().
     task<result<message>> read();
 
-    /// Puts a message into the outbox, from which it is sent when a connection is open: in the order of the calls, whole.
-    /// What happens where that is full: reconnect_options::when_full. A message larger than the outbox goes into an empty
-    /// one. Bytes need to live only until the await returns. Text must be UTF-8 (it is not checked).
+    /// Puts a message into the outbox, from which it is sent when a connection is open: in the order of the calls,
+    /// whole. What happens where that is full: reconnect_options::when_full. A message larger than the outbox goes into
+    /// an empty one. Bytes need to live only until the await returns. Text must be UTF-8 (it is not checked).
     /// Errors: error() when it is over, ws::closed after close(), ws::errc::outbox_full. A cancel while waiting sends
     /// nothing.
     task<result<>> write(std::string_view text);
     task<result<>> write(std::span<std::byte const> bytes);
     task<result<>> write(message const& m);
 
-    /// Ends it: an open connection is closed when the outbox is empty; without one the messages in it are dropped. Completes
-    /// when run() is over, or at once where it has not begun. Any number of coroutines may close; the first one's code
-    /// is sent. A cancel ends the wait; the close goes on by itself.
+    /// Ends it: an open connection is closed when the outbox is empty; without one the messages in it are dropped.
+    /// Completes when run() is over, or at once where it has not begun. Any number of coroutines may close; the first
+    /// one's code is sent. A cancel ends the wait; the close goes on by itself.
     task<result<>> close(close_code code = close_code::normal, std::string_view reason = {});
 
     [[nodiscard]] client_state state() const noexcept;
@@ -165,9 +165,9 @@ public:
     /// Messages that the policy has dropped.
     [[nodiscard]] std::uint64_t dropped() const noexcept;
 
-    /// Whether trying again is pointless, as far as can be told: a close code that says that this side is at fault or that
-    /// the work is done (1000, 1002, 1003, 1007-1010), an HTTP status that will not change by itself (all but 408, 425,
-    /// 429, 500, 502, 503 and 504), a proxy that forbids it, a bad URL or argument.
+    /// Whether trying again is pointless, as far as can be told: a close code that says that this side is at fault or
+    /// that the work is done (1000, 1002, 1003, 1007-1010), an HTTP status that will not change by itself (all but 408,
+    /// 425, 429, 500, 502, 503 and 504), a proxy that forbids it, a bad URL or argument.
     [[nodiscard]] static bool is_final(std::error_code error, close_code code) noexcept;
 
 private:

@@ -22,11 +22,16 @@ class connection_core;
 struct write_waiter;
 } // namespace detail
 
+namespace tls {
+class context;
+}
+
 namespace ws {
 
 /// How a connection can end, and what can go wrong above the frames. A rule of the protocol that the peer broke is an
-/// error in protocol_category(), an upgrade that a server refused one in http_category() (the value is the status), a way
-/// that a proxy refused one in proxy_category() (an HTTP status, or a reply code of SOCKS 5; 255: the authentication).
+/// error in protocol_category(), an upgrade that a server refused one in http_category() (the value is the status), a
+/// way that a proxy refused one in proxy_category() (an HTTP status, or a reply code of SOCKS 5; 255: the
+/// authentication).
 enum class errc {
     closed = 1,        ///< a clean close: both sides have sent their close frames, or this side has closed
     abnormal_closure,  ///< the stream ended without a close frame; status().code is 1006
@@ -37,7 +42,6 @@ enum class errc {
     forbidden,         ///< an authorize hook refused the request (the origin policy: an error in protocol_category())
     answered,          ///< the request was no upgrade and has been answered as HTTP
     no_message,        ///< a continuation frame was to be written where no message is open
-    tls_missing,       ///< wss: is not supported by this version
     outbox_full,       ///< reconnecting_client: there is no room for the message, and the policy is to say so
 };
 
@@ -168,6 +172,8 @@ struct upgrade_options
     request_hook authorize = {};
     /// Answers requests that are no upgrade, on the same port; without it they get 426 (Upgrade Required).
     request_hook page = {};
+    /// With it TLS is spoken (wss:): its handshake comes first, inside handshake_timeout. A server's context (tls.hpp).
+    tls::context const* tls = nullptr;
     // Limits of the request; 0 would let nothing through.
     std::uint32_t max_head = 16 * 1024;  ///< bytes of the request's head; more gets 431
     std::uint32_t max_target = 8 * 1024; ///< bytes of its target; more gets 414
@@ -210,6 +216,8 @@ struct connect_options
     std::string_view cookies = {};
     /// Fields added to the request. Names and values are checked.
     std::span<header const> headers = {};
+    /// For wss: URLs: a client's context (tls.hpp). Without it the system's certificates are trusted.
+    tls::context const* tls = nullptr;
     /// Where to put the answer of a server that refuses, or of a proxy. Emptied at the start. Null: its status, which
     /// is the error, is enough.
     ws::refusal* refusal = nullptr;
@@ -225,6 +233,8 @@ struct connect_options
     /// `http://[user:password@]host[:port]`, for CONNECT, the same with https:, or `socks5://...` (also socks5h://);
     /// empty for none. Names are looked up by the proxy. Unix sockets need none.
     std::string_view proxy = {};
+    /// For an https: proxy, as `tls` is for the server.
+    tls::context const* proxy_tls = nullptr;
     std::uint32_t max_head = 16 * 1024;
     std::uint32_t max_fields = 100;
 
@@ -311,9 +321,9 @@ public:
     /// character, others left out. A cancel ends the wait; the close goes on by itself.
     [[nodiscard]] close_operation close(close_code code = close_code::normal, std::string_view reason = {}) noexcept;
 
-    /// Completes when the connection has ended, by whomever: without an error after a clean close, else with how it ended.
-    /// Any number at a time, beside a reader or without one. Where nobody reads and read_limit is reached the end is not
-    /// seen. A cancel ends the wait.
+    /// Completes when the connection has ended, by whomever: without an error after a clean close, else with how it
+    /// ended. Any number at a time, beside a reader or without one. Where nobody reads and read_limit is reached the
+    /// end is not seen. A cancel ends the wait.
     [[nodiscard]] close_operation wait_closed() noexcept;
 
     /// Ends the connection at once, without a close frame; a TCP peer sees a reset. Pending operations end with
@@ -328,6 +338,8 @@ public:
     [[nodiscard]] std::string_view subprotocol() const noexcept;
     [[nodiscard]] endpoint remote() const;
     [[nodiscard]] endpoint local() const;
+    /// What TLS has agreed on and who the peer is (wring/tls.hpp); none without TLS, or once the connection is gone.
+    [[nodiscard]] std::optional<tls::info> tls_info() const;
 
     /// For wring itself.
     explicit connection(detail::connection_core* core) noexcept : core_(core) {}
@@ -344,18 +356,20 @@ private:
 /// answered (400, 403, 405, 408, 414, 417, 426, 431, 500, 503, 505, or what a hook said), the stream is closing
 /// in the background, and the error says why: one of protocol_category() for a rule that the request broke,
 /// ws::errc::forbidden or answered after a hook, handshake_timeout, errc::end_of_stream where the peer left,
-/// errc::closed for a stream that is closed or in use, or the system's. An exception of a hook is answered with 500 and
-/// rethrown. The whole is bound by handshake_timeout, and a second for a refusal. A cancel closes the stream
-/// unanswered.
+/// errc::closed for a stream that is closed or in use, one of tls::error_category(), or the system's. An exception of a
+/// hook is answered with 500 and rethrown. The whole is bound by handshake_timeout, and a second for a refusal. A cancel
+/// closes the stream unanswered.
 task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options = {});
 
-/// Connects to `url` (`ws://[user:password@]host[:port]/path?query`, `ws+unix:/path/to.sock:/path`) and does the
-/// client's part of the opening handshake (RFC 6455 section 4.1). User and password are sent as Basic credentials (RFC
+/// Connects to `url` (`ws://[user:password@]host[:port]/path?query`, `wss://...` with TLS, and
+/// `ws+unix:/path/to.sock:/path`) and does the client's part of the opening handshake (RFC 6455 section 4.1). With TLS
+/// the server's certificate must be for that host. User and password are sent as Basic credentials (RFC
 /// 7617), unless `headers` have an Authorization. The path of a socket is taken as it stands, without percent-decoding.
 ///
-/// The answer is checked in full. Errors: http_category() with the status of a server that refuses (what it says besides:
-/// connect_options::refusal), proxy_category() for a proxy, protocol_category() for a bad URL, argument or answer,
-/// ws::errc::handshake_timeout, errc::host_not_found, or the system's. A cancel ends it at any point.
+/// The answer is checked in full. Errors: http_category() with the status of a server that refuses (what it says
+/// besides: connect_options::refusal), proxy_category() for a proxy, protocol_category() for a bad URL, argument or
+/// answer, tls::error_category() for what TLS does not accept, ws::errc::handshake_timeout, errc::host_not_found, or
+/// the system's. A cancel ends it at any point.
 task<result<ws::connection>> connect(std::string url, ws::connect_options options = {});
 
 /// The same on a stream that is connected already: an in-memory one in a test, a tunnel. The stream is used up,
@@ -404,8 +418,17 @@ protected:
     void go_on() noexcept;
     [[nodiscard]] std::error_code error() const noexcept;
 
+    void give(ws::opcode op, bool fin, std::span<std::byte const> payload) noexcept
+    {
+        payload_ = payload;
+        op_ = op;
+        fin_ = fin;
+    }
+
     connection_core* core_;
-    ws::frame frame_;
+    std::span<std::byte const> payload_;
+    ws::opcode op_ = ws::opcode::binary;
+    bool fin_ = true;
     outcome outcome_ = outcome::data;
     bool whole_;          ///< a message, not a frame
     bool waited_ = false; ///< as the connection's reader, which it is until it runs again
@@ -424,7 +447,7 @@ public:
         resumed();
         if (outcome_ != outcome::data)
             return error();
-        return frame_;
+        return frame{op_, fin_, payload_};
     }
 };
 
@@ -437,7 +460,7 @@ public:
         resumed();
         if (outcome_ != outcome::data)
             return error();
-        return message{frame_.op == opcode::text, frame_.payload};
+        return message{op_ == opcode::text, payload_};
     }
 };
 

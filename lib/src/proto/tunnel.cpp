@@ -50,7 +50,9 @@ bool names(std::string_view entry, url const& where) noexcept
     authority named;
     if (parse_authority(entry, named) != errc::ok || !names_port(named.port, where.port)) return false;
     if (auto const address = parse_ip(named.host); !address.empty()) return address == host;
-    auto const plain = [](std::string_view name) { return name.ends_with('.') ? name.substr(0, name.size() - 1) : name; };
+    auto const plain = [](std::string_view name) {
+        return name.ends_with('.') ? name.substr(0, name.size() - 1) : name;
+    };
     return host.empty() && below(plain(where.host), plain(named.host));
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 // The client's part of the opening handshake.
+#include "net/tls_transport.hpp"
 #include "proto/handshake.hpp"
 #include "proto/url.hpp"
+#include "tls/context.hpp"
 #include "ws/answer.hpp"
 #include "ws/connection_core.hpp"
 #include "ws/random.hpp"
@@ -112,43 +114,61 @@ task<result<ws::connection>> shake_hands(transport_ptr transport, proto::url con
     co_return std::error_code(head->status, ws::http_category());
 }
 
-/// TLS on `plain`.
-task<result<stream>> secure(stream plain)
+/// TLS on `plain`, with the given context or the usual one.
+task<result<transport_ptr>> secure(transport_ptr plain, tls::context const* with, std::string_view host)
 {
-    stream const unused(std::move(plain));
-    co_return ws::errc::tls_missing;
+    if (!with) {
+        auto const& usual = tls_context::default_client();
+        if (!usual)
+            co_return usual.error();
+        with = &*usual;
+    }
+    auto secured = co_await tls_connect(std::move(plain), *with, std::string(host));
+    co_return secured;
 }
 
-/// A stream to where the URL leads, through a proxy if need be.
-task<result<stream>> reach(proto::url const& where, ws::connect_options const& options)
+/// A way through the proxy.
+task<result<transport_ptr>> reach_through(proto::proxy const& proxy, proto::url const& where,
+                                          ws::connect_options const& options)
 {
-    if (where.kind == proto::url::scheme::unix_socket) {
-        auto connected = co_await connect_stream("unix:" + std::string(where.socket_path));
-        co_return connected;
-    }
-    auto const proxy_text = proxy_for(where, options);
-    if (proxy_text.empty()) {
-        auto connected = co_await connect_stream(endpoint_of(where.host, where.port));
-        co_return connected;
-    }
-    proto::proxy proxy;
-    auto const bad = proto::parse_proxy(proxy_text, proxy);
-    if (bad != proto::errc::ok)
-        co_return protocol_error(bad);
-    if (options.refusal)
-        options.refusal->by_proxy = true; // until there is a way through it
     auto connected = co_await connect_stream(endpoint_of(proxy.host, proxy.port));
-    if (connected && proxy.kind == proto::proxy::scheme::https)
-        connected = co_await secure(std::move(*connected));
     if (!connected)
-        co_return connected;
-    handshake_io io(stream_access::take(std::move(*connected)));
+        co_return connected.error();
+    auto transport = stream_access::take(std::move(*connected));
+    if (proxy.kind == proto::proxy::scheme::https) {
+        auto secured = co_await secure(std::move(transport), options.proxy_tls, proxy.host);
+        if (!secured)
+            co_return secured.error();
+        transport = std::move(*secured);
+    }
+    handshake_io io(std::move(transport));
     auto const opened = co_await open_tunnel(io, proxy, where, options);
     if (!opened)
         co_return opened.error();
-    if (options.refusal)
-        options.refusal->by_proxy = false;
-    co_return stream_access::make(io.take());
+    co_return io.take();
+}
+
+/// To where the URL leads, through a proxy if need be.
+task<result<transport_ptr>> reach(proto::url const& where, ws::connect_options const& options)
+{
+    auto const proxy_text = proxy_for(where, options);
+    if (!proxy_text.empty()) {
+        proto::proxy proxy;
+        auto const bad = proto::parse_proxy(proxy_text, proxy);
+        if (bad != proto::errc::ok)
+            co_return protocol_error(bad);
+        auto through = co_await reach_through(proxy, where, options);
+        if (options.refusal)
+            options.refusal->by_proxy = !through;
+        co_return through;
+    }
+    auto to = "unix:" + std::string(where.socket_path);
+    if (where.kind != proto::url::scheme::unix_socket)
+        to = endpoint_of(where.host, where.port);
+    auto connected = co_await connect_stream(std::move(to));
+    if (!connected)
+        co_return connected.error();
+    co_return stream_access::take(std::move(*connected));
 }
 
 task<result<ws::connection>> open(std::string url, ws::connect_options const& options, std::optional<stream> over)
@@ -164,19 +184,16 @@ task<result<ws::connection>> open(std::string url, ws::connect_options const& op
     for (;; --attempt.redirects) {
         if (options.refusal)
             *options.refusal = {};
-        if (where.kind == proto::url::scheme::wss)
-            co_return ws::errc::tls_missing;
-        if (!over) {
-            auto reached = co_await reach(where, options);
-            if (!reached)
-                co_return reached.error();
-            over.emplace(std::move(*reached));
-        }
-        auto transport = stream_access::take(std::move(*over));
-        over.reset();
-        if (!transport)
-            co_return errc::closed;
-        auto done = co_await shake_hands(std::move(transport), where, attempt);
+        result<transport_ptr> reached = errc::closed;
+        if (!over)
+            reached = co_await reach(where, options);
+        else if (auto given = stream_access::take(std::move(*over)))
+            reached = std::move(given);
+        if (reached && where.kind == proto::url::scheme::wss)
+            reached = co_await secure(std::move(*reached), options.tls, where.host);
+        if (!reached)
+            co_return reached.error();
+        auto done = co_await shake_hands(std::move(*reached), where, attempt);
         bool const redirected = !done && done.error().category() == ws::http_category() &&
                                 is_redirect(done.error().value()) && attempt.redirects > 0;
         if (!redirected)
@@ -193,7 +210,7 @@ task<result<ws::connection>> open(std::string url, ws::connect_options const& op
             co_return protocol_error(proto::errc::redirect_insecure);
         attempt.own_origin = attempt.own_origin && proto::same_origin(where, next);
         url = std::move(next_url);
-        (void)proto::parse_url(url, where);
+        (void)proto::parse_url(url, where); // again: what it gives are views
     }
 }
 

@@ -26,7 +26,6 @@ public:
         case errc::forbidden: return "the request was refused";
         case errc::answered: return "the request was no upgrade and has been answered";
         case errc::no_message: return "a continuation frame where no message is open";
-        case errc::tls_missing: return "wss: URLs are not supported by this version";
         case errc::outbox_full: return "the outbox has no room for the message";
         }
         return "unknown WebSocket error";
@@ -41,7 +40,6 @@ public:
         case errc::handshake_timeout: return std::errc::timed_out;
         case errc::abnormal_closure: return std::errc::connection_aborted;
         case errc::forbidden: return std::errc::permission_denied;
-        case errc::tls_missing: return std::errc::protocol_not_supported;
         case errc::outbox_full: return std::errc::no_buffer_space;
         default: return {code, *this};
         }

@@ -7,6 +7,7 @@
 
 #include <wring/sync.hpp>
 #include <wring/timeout.hpp>
+#include <wring/tls.hpp>
 
 #include <charconv>
 #include <deque>
@@ -497,7 +498,7 @@ bool reconnecting_client::is_final(std::error_code error, close_code code) noexc
         return error == std::errc::permission_denied || value == 7 || value == 8;
     if (category == protocol_category())
         return proto::is_argument(static_cast<proto::errc>(value));
-    return error == wring::errc::bad_endpoint;
+    return error == wring::errc::bad_endpoint || error == tls::errc::unusable;
 }
 
 } // namespace ws

@@ -9,7 +9,7 @@ namespace wring::detail {
 
 namespace {
 
-/// What the environment says, in small letters first, as curl does it. Nothing in a program that runs with others' rights.
+/// What the environment says, small letters first as curl has it. Nothing in a program that runs with others' rights.
 std::string variable(char const* small, char const* capital)
 {
     char const* value = ::secure_getenv(small);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // The server's part of the opening handshake.
+#include "net/tls_transport.hpp"
 #include "proto/handshake.hpp"
 #include "ws/connection_core.hpp"
 #include "ws/handshake_io.hpp"
@@ -128,7 +129,7 @@ task<result<std::string>> shake_hands(server_handshake& shake)
     auto const read = co_await shake.io.read_head(scanner, shake.head_text);
     if (!read)
         co_return read.error();
-    shake.data = {scanner.request(shake.head_text), shake.io.get().remote()};
+    shake.data = {scanner.request(shake.head_text), shake.io.get().remote(), shake.io.get().tls()};
     auto const& head = shake.data.head;
 
     auto const verdict = proto::check_upgrade(head);
@@ -195,6 +196,17 @@ response answer_to(std::error_code error)
     return response::refuse(0);
 }
 
+/// TLS first: then everything goes on as without.
+task<result<transport_ptr>> secure(transport_ptr plain, tls::context const& with, clock::time_point until)
+{
+    own_stop own(co_await get_context());
+    deadline limit(own.stop, until);
+    auto done = co_await tls_accept(std::move(plain), with);
+    if (!done && done.error() == errc::canceled && limit.expired())
+        co_return ws::errc::handshake_timeout;
+    co_return done;
+}
+
 } // namespace
 
 } // namespace detail
@@ -204,14 +216,22 @@ task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options)
     auto transport = detail::stream_access::take(std::move(peer));
     if (!transport)
         co_return errc::closed;
+    bool const limited = options.handshake_timeout > duration::zero();
+    auto const until = limited ? detail::deadline_after(options.handshake_timeout) : clock::time_point::max();
+    if (options.tls) {
+        auto secured = co_await detail::secure(std::move(transport), *options.tls, until);
+        if (!secured)
+            co_return secured.error();
+        transport = std::move(*secured);
+    }
     detail::server_handshake shake{detail::handshake_io(std::move(transport)), options, {}, {}, false};
     result<std::string> agreed = errc::canceled;
     {
         detail::context& env = co_await detail::get_context();
         detail::own_stop own(env);
         std::optional<detail::deadline> limit;
-        if (options.handshake_timeout > duration::zero())
-            limit.emplace(own.stop, detail::deadline_after(options.handshake_timeout));
+        if (limited)
+            limit.emplace(own.stop, until);
         bool failed = false; // a hook threw
         std::exception_ptr failure;
         try {
