@@ -396,7 +396,8 @@ TEST_CASE("hostile server: a head without end is not taken in without end")
         CHECK((ws.error() == violation(proto::errc::head_too_large) ||
                ws.error() == violation(proto::errc::too_many_fields)));
         co_await server.join();
-        CHECK(sent < 8 << 20); // what the system's own buffers take
+        if (!net_test::is_tls(k)) // what that takes in at its end it drops, for a second at the most
+            CHECK(sent < 8 << 20); // what the system's own buffers take
     });
 }
 
@@ -449,7 +450,7 @@ TEST_CASE("hostile server: it speaks SSH")
 
 TEST_CASE("hostile server: it speaks TLS")
 {
-    expect("\x15\x03\x01\x00\x02\x02\x46"s, proto::errc::http_version_malformed);
+    expect("\x15\x03\x01\x00\x02\x02\x46"s, proto::errc::tls_unexpected);
 }
 
 TEST_CASE("hostile server: it speaks HTTP/2")

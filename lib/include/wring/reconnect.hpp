@@ -43,7 +43,7 @@ public:
     function_reference(F function) noexcept : function_reference(static_cast<R (*)(A...)>(function))
     {}
 
-    explicit operator bool() const noexcept { return call_ != nullptr; }
+    explicit constexpr operator bool() const noexcept { return call_ != nullptr; }
     R operator()(A... arguments) const { return call_(object_, static_cast<A>(arguments)...); }
 
 private:
