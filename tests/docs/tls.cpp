@@ -169,10 +169,11 @@ task<> try_all(std::string folder)
     auto plain = listener::bind("localhost:0").value();
     auto const fresh = tls::context::server(chain, key).value();
     auto const renewed = tls::context::client({.ca = chain}).value();
-    servers.spawn(echo_six(plain, fresh));
+    scope other;
+    other.spawn(echo_six(plain, fresh));
     auto const cipher = co_await talk("localhost:" + std::to_string(plain.local().port()), "localhost", renewed);
     docs::expect(cipher.starts_with("TLS_"), "a cipher was agreed on");
-    co_await servers.join();
+    co_await other.join();
 }
 
 int main()
