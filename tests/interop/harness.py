@@ -76,7 +76,6 @@ class Program:
     def __init__(self, name, process):
         self.name, self.process = name, process
         self.errors = ""
-        self._more_errors = asyncio.Event()
         self.log = []
         self._error_lines_told = 0
         self._more_errors = asyncio.Event()

@@ -63,6 +63,7 @@ TEST_CASE("a proxy's refusals say what they are")
         messages.insert(e(code).message());
     CHECK(messages.size() == 11);
     CHECK(e(407).message().find("407") != std::string::npos);
+    CHECK(e(401) == std::errc::permission_denied);
     CHECK(e(407) == std::errc::permission_denied);
     CHECK(e(403) == std::errc::permission_denied);
     CHECK(e(255) == std::errc::permission_denied);

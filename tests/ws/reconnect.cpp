@@ -367,7 +367,7 @@ TEST_CASE("what is final ends the client: by what connecting gave")
     for (int code : {408, 425, 429, 500, 502, 503, 504})
         CHECK(!final_error(status(code)));
     auto const proxy = [](int code) { return std::error_code(code, ws::proxy_category()); };
-    for (int code : {2, 7, 8, 255, 403, 407})
+    for (int code : {2, 7, 8, 255, 401, 403, 407})
         CHECK(final_error(proxy(code)));
     for (int code : {1, 3, 4, 5, 6, 502, 503, 504})
         CHECK(!final_error(proxy(code)));

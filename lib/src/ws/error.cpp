@@ -92,6 +92,7 @@ public:
     {
         switch (code) {
         case 2:
+        case 401: // of tinyproxy, in place of 407
         case 403:
         case 407:
         case not_authenticated: return std::errc::permission_denied;
