@@ -14,7 +14,7 @@ using namespace wring;
 class hub
 {
 public:
-    hub(std::size_t loops, tls::context const* with) : tls(with), rooms_(loops) {}
+    explicit hub(std::size_t loops) : rooms_(loops) {}
 
     /// While it lives, a connection gets what is published: a session leaves on every way out.
     struct member
@@ -42,7 +42,6 @@ public:
     }
     void announce(std::string const& text) { publish(ws::shared_message::text("* " + text)); }
 
-    tls::context const* tls; // null: without
     std::atomic<unsigned> last_number{0}, here{0};
 private:
     struct room
@@ -79,11 +78,10 @@ struct name_hook
     }
 };
 
-// [session]
-task<> session(stream peer, hub& all)
+task<> session(stream peer, hub& all, server_options const& options)
 {
     name_hook name;
-    auto ws = co_await upgrade(std::move(peer), {.authorize = name, .page = page, .tls = all.tls});
+    auto ws = co_await upgrade(std::move(peer), with_hooks(options.ws, name, page));
     if (!ws) co_return;
     std::string const who = name.name + " " + std::to_string(++all.last_number);
     {
@@ -95,27 +93,25 @@ task<> session(stream peer, hub& all)
     }
     all.announce(who + " left, " + std::to_string(--all.here) + " here");
 }
-// [/session]
 
-task<> accept_sessions(scope& sessions, std::string where, hub& all)
+task<> accept_sessions(scope& sessions, std::string where, hub& all, server_options const& options)
 {
-    auto server = listen_on(where, all.tls ? "wss://" : "ws://");
+    auto server = listen_on(where, options.ws.tls ? "wss://" : "ws://");
     while (auto peer = co_await server.accept())
-        sessions.spawn(session(std::move(*peer), all));
+        sessions.spawn(session(std::move(*peer), all, options));
 }
 
 task<> serve(server_options const& options, hub& all)
 {
     scope sessions;
-    for (auto const& where : options.bind) sessions.spawn(accept_sessions(sessions, where, all));
-    sessions.spawn(reload_on_hangup(all.tls));
+    for (auto const& where : options.bind) sessions.spawn(accept_sessions(sessions, where, all, options));
+    sessions.spawn(reload_on_hangup(options.ws.tls));
     co_await sessions.join();
 }
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "Sends what a client sends to all; GET / is a page to try it.",
-                                              server_extras::tls);
-    hub all(options.run.threads, options.tls);
+    auto const options = parse_server_options(argc, argv, "What one sends reaches all; GET / is a page.");
+    hub all(options.run.threads);
     return run([&] { return serve(options, all); }, options.run);
 }

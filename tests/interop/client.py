@@ -265,8 +265,8 @@ class Scenarios:
     async def help(self):
         status, output, errors = await call("client", "--help")
         same((status, errors), (0, ""), "--help")
-        for word in ("usage:", "URL", "--origin", "--header", "--subprotocol", "--ca", "--max-redirects", "--proxy",
-                     "--reconnect", "--engine", "xit status"):
+        for word in ("usage:", "URL", "--origin", "--header", "--subprotocol", "--no-deflate", "--takeover", "--ca", "--max-redirects",
+                     "--proxy", "--reconnect", "--engine", "xit status"):
             check(word in output, f"--help without {word}: {output!r}")
 
     async def bad_usage(self):

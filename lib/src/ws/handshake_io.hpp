@@ -42,8 +42,10 @@ public:
     /// comes in protocol_category().
     task<result<>> read_head(proto::head_scanner& scanner, std::string& text);
 
-    /// Sends all of `text`, which must live until then.
+    /// Sends all of `text`, which must live until then: a head, and what belongs to it.
     task<result<>> write(std::string_view text);
+    /// The same with what is none; a trace does not show it.
+    task<result<>> write_bytes(std::string_view text);
 
 private:
     static constexpr std::size_t read_ahead = 16 * 1024; // bytes behind the head before receiving pauses

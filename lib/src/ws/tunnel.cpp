@@ -45,7 +45,7 @@ task<result<>> open_socks(handshake_io& io, proto::proxy const& proxy, proto::ur
     now.send = true;
     while (!now.complete) {
         if (now.send) {
-            auto const sent = co_await io.write(socks.output());
+            auto const sent = co_await io.write_bytes(socks.output()); // it may hold a password
             if (!sent)
                 co_return sent.error();
         }

@@ -62,6 +62,7 @@ struct server_handshake
     std::string head_text;
     request_data data;
     bool answered = false; // an answer has been begun: no other may follow
+    deflate_agreement deflate;
 };
 
 std::vector<proto::field> as_fields(std::vector<std::pair<std::string, std::string>> const& headers)
@@ -168,14 +169,23 @@ task<result<std::string>> shake_hands(server_handshake& shake)
     for (auto const& h : options.headers)
         fields.push_back({h.name, h.value});
     std::string text;
+    std::string extensions;
     proto::switching_protocols switching;
     switching.key = head.fields.find("Sec-WebSocket-Key").value_or("");
     switching.subprotocol = subprotocol.name;
     switching.extra = fields;
-    auto const bad = proto::write_switching_protocols(text, switching);
+    auto bad = proto::errc::ok;
+    if (options.deflate.on && !valid(options.deflate))
+        bad = proto::errc::deflate_argument;
+    else if (options.deflate.on)
+        if (auto const agreed = proto::accept_deflate(head.fields, parameters_of(options.deflate), extensions))
+            shake.deflate = {*agreed, proto::role::server};
+    switching.extensions = extensions;
+    if (bad == proto::errc::ok)
+        bad = proto::write_switching_protocols(text, switching);
     if (bad != proto::errc::ok) {
         if (proto::http_status_for(bad) == 0)
-            co_await answer(shake, response::refuse(500)); // a field that the application added
+            co_await answer(shake, response::refuse(500)); // a field that the application added, an option of its
         co_return protocol_error(bad);
     }
     shake.answered = true;
@@ -224,7 +234,7 @@ task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options)
             co_return secured.error();
         transport = std::move(*secured);
     }
-    detail::server_handshake shake{detail::handshake_io(std::move(transport)), options, {}, {}, false};
+    detail::server_handshake shake{detail::handshake_io(std::move(transport)), options, {}, {}, false, {}};
     result<std::string> agreed = errc::canceled;
     {
         detail::context& env = co_await detail::get_context();
@@ -258,7 +268,8 @@ task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options)
         co_return agreed.error();
     }
     co_return ws::connection(new detail::connection_core(
-        shake.io.take(), proto::role::server, detail::connection_settings(options), std::move(*agreed)));
+        shake.io.take(), proto::role::server, detail::connection_settings(options), std::move(*agreed),
+        shake.deflate));
 }
 
 } // namespace wring
