@@ -223,7 +223,13 @@ class Scenarios:
         server = await self.serve("echo_server")
         seen = []
         async def proxy(reader, writer):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            head = (await reader.read(3))
+            if head[0] == 5:                        # SOCKS
+                writer.write(b"\5\2")
+                await reader.read(100)
+                writer.close()
+                return
+            head = (head + await reader.readuntil(b"\r\n\r\n")).decode()
             seen.append(head)
             if "Proxy-Authorization: Basic dTpw\r\n" not in head:
                 writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
@@ -242,6 +248,11 @@ class Scenarios:
             status, output, errors = await self.call("--proxy", f"http://u:x@127.0.0.1:{port}", url, text="hello\n")
             same((status, output), (1, ""), "how the client ended")
             check("at the proxy" in errors and "407" in errors, f"errors of the client: {errors!r}")
+            for scheme in ("http", "socks5"):       # nothing secret in a trace
+                status, output, errors = await self.call("--proxy", f"{scheme}://u:secret@127.0.0.1:{port}", url,
+                                                         env={"WRING_TRACE": "handshake,frames"})
+                same(status, 1, "how the client ended")
+                check("secret" not in errors and "dTpzZWNyZXQ" not in errors, f"the trace: {errors!r}")
         await server.stop()
 
     async def reconnect(self):
@@ -252,6 +263,7 @@ class Scenarios:
         await client.write("one\n")
         await client.expect("one")
         await server.kill()
+        await gone(where.removeprefix("unix:"))
         server = await self.serve("echo_server", where)
         await client.complains("client: open", 2)
         await client.write("two\n")
@@ -295,6 +307,17 @@ async def pump(reader, writer):
     while data := await reader.read(65536):
         writer.write(data)
     writer.close()
+
+
+async def gone(path):
+    """Waits until nobody listens on this Unix socket: with io_uring that is a moment after the process has ended."""
+    while True:
+        try:
+            _, writer = await asyncio.open_unix_connection(path)
+        except OSError:
+            return
+        writer.close()
+        await asyncio.sleep(0.01)
 
 
 def has_ipv6():

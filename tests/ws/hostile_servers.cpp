@@ -328,6 +328,70 @@ TEST_CASE("hostile server: extensions that are no list of extensions")
         expect(answer("Sec-WebSocket-Extensions: "s + value + "\r\n"), proto::errc::extension_invalid);
 }
 
+namespace {
+
+ws::connect_options compressing(ws::deflate_options deflate)
+{
+    auto options = quiet_client();
+    options.deflate = deflate;
+    return options;
+}
+
+std::string extensions(std::string const& value)
+{
+    return answer("Sec-WebSocket-Extensions: " + value + "\r\n");
+}
+
+} // namespace
+
+TEST_CASE("hostile server: compression that was not offered")
+{
+    expect(extensions("permessage-deflate"), proto::errc::extension_unoffered, compressing({}));
+    expect(extensions("permessage-deflate, x"), proto::errc::extension_unoffered, compressing({.on = true}));
+}
+
+TEST_CASE("hostile server: compression agreed on twice")
+{
+    std::string const once = "permessage-deflate; server_no_context_takeover";
+    expect(extensions(once + ", " + once), proto::errc::extension_duplicate);
+    expect(extensions(once + ", Permessage-Deflate"), proto::errc::extension_duplicate);
+    expect(extensions(once + "\r\nSec-WebSocket-Extensions: " + once), proto::errc::extension_duplicate);
+}
+
+TEST_CASE("hostile server: parameters of compression that do not exist, are bad, or come twice")
+{
+    auto const keeping = compressing({.on = true, .server_takeover = true, .client_takeover = true});
+    for (auto const* parameter :
+         {"mystery", "mystery=1", "server_no_context_takeover=1", "client_no_context_takeover=\"\"",
+          "server_no_context_takeover; server_no_context_takeover", "server_max_window_bits",
+          "client_max_window_bits", "server_max_window_bits=12; server_max_window_bits=12",
+          "server_max_window_bits=abc", "server_max_window_bits=+9", "server_max_window_bits=09",
+          "server_max_window_bits=-9"})
+        expect(extensions("permessage-deflate; "s + parameter), proto::errc::extension_parameters, keeping);
+}
+
+TEST_CASE("hostile server: windows of compression that no window can have, or larger ones than were offered")
+{
+    auto const keeping = compressing({.on = true, .server_takeover = true, .client_takeover = true});
+    for (auto const* bits : {"0", "1", "7", "16", "150", "99999999999999999999"})
+        for (auto const* parameter : {"server_max_window_bits=", "client_max_window_bits="})
+            expect(extensions("permessage-deflate; "s + parameter + bits), proto::errc::extension_parameters, keeping);
+    ws::deflate_options const small{
+        .on = true, .server_takeover = true, .server_window_bits = 10, .client_window_bits = 11};
+    expect(extensions("permessage-deflate; server_max_window_bits=11"), proto::errc::extension_parameters,
+           compressing(small));
+    expect(extensions("permessage-deflate; server_max_window_bits=10; client_max_window_bits=12"),
+           proto::errc::extension_parameters, compressing(small));
+    expect(extensions("permessage-deflate"), proto::errc::extension_parameters, compressing(small));
+}
+
+TEST_CASE("hostile server: a window that is kept though the offer forbids it")
+{
+    expect(extensions("permessage-deflate"), proto::errc::extension_parameters, compressing({.on = true}));
+    expect(extensions("permessage-deflate; client_no_context_takeover"), proto::errc::extension_parameters,
+           compressing({.on = true}));
+}
+
 TEST_CASE("hostile server: a subprotocol though none was offered")
 {
     expect(answer("Sec-WebSocket-Protocol: chat\r\n"), proto::errc::response_subprotocol_unoffered);
