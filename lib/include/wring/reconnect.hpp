@@ -167,7 +167,7 @@ public:
 
     /// Whether trying again is pointless, as far as can be told: a close code that says that this side is at fault or
     /// that the work is done (1000, 1002, 1003, 1007-1010), an HTTP status that will not change by itself (all but 408,
-    /// 425, 429, 500, 502, 503 and 504), a proxy that forbids it, a bad URL or argument.
+    /// 425, 429, 500, 502, 503 and 504), a proxy that forbids it, a bad URL or argument, TLS files that can't be used.
     [[nodiscard]] static bool is_final(std::error_code error, close_code code) noexcept;
 
 private:
