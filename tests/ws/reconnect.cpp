@@ -357,6 +357,40 @@ TEST_CASE("what is final ends the client: by the peer's close code")
     });
 }
 
+TEST_CASE("what the outbox keeps is compressed or not, as write() was told")
+{
+    with_server([](held_server& server) -> task<> {
+        diary d;
+        auto options = eager(d);
+        options.connect.deflate = {.on = true, .server_takeover = true, .client_takeover = true, .threshold = 0};
+        ws::reconnecting_client client(server.url(), options);
+        std::string const text(100, 'x');
+        auto const bytes = std::as_bytes(std::span(text));
+        for (bool const compress : {true, false}) { // before there is a connection
+            auto const as_text = co_await client.write(text, {.compress = compress});
+            auto const as_bytes = co_await client.write(bytes, {.compress = compress});
+            auto const as_message = co_await client.write(ws::message{true, bytes}, {.compress = compress});
+            CHECK((as_text && as_bytes && as_message));
+        }
+        scope running;
+        running.spawn(client.run());
+        auto peer = co_await server.door.accept();
+        auto const request = co_await answer_handshake(*peer, "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+        for (int const first : {0xC1, 0xC2, 0xC1, 0x81, 0x82, 0x81}) {
+            auto const head = co_await read_bytes(*peer, 2);
+            CHECK(static_cast<unsigned char>(head.at(0)) == first);
+            std::size_t const size = head.at(1) & 0x7F;
+            CHECK((size == text.size()) == (first < 0xC0));
+            auto const rest = co_await read_bytes(*peer, 4 + size);
+            CHECK(rest.size() == 4 + size);
+        }
+        running.request_stop();
+        co_await say(*peer, to_text(unmasked(0x88, "")));
+        peer->shutdown();
+        co_await running.join();
+    });
+}
+
 TEST_CASE("what is final ends the client: by what connecting gave")
 {
     auto const final_error = [](std::error_code e) {

@@ -147,9 +147,9 @@ public:
     /// an empty one. Bytes need to live only until the await returns. Text must be UTF-8 (it is not checked).
     /// Errors: error() when it is over, ws::closed after close(), ws::errc::outbox_full. A cancel while waiting sends
     /// nothing.
-    task<result<>> write(std::string_view text);
-    task<result<>> write(std::span<std::byte const> bytes);
-    task<result<>> write(message const& m);
+    task<result<>> write(std::string_view text, write_options how = {});
+    task<result<>> write(std::span<std::byte const> bytes, write_options how = {});
+    task<result<>> write(message const& m, write_options how = {});
 
     /// Ends it: an open connection is closed when the outbox is empty; without one the messages in it are dropped.
     /// Completes when run() is over, or at once where it has not begun. Any number of coroutines may close; the first

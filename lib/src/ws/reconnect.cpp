@@ -32,6 +32,7 @@ struct outbox_item
 {
     std::string payload;
     bool is_text = false;
+    ws::write_options how = {};
 
     // Messages of no bytes must not be free.
     [[nodiscard]] std::size_t cost() const noexcept { return payload.size() + 64; }
@@ -68,7 +69,7 @@ public:
 
     task<> run();
     task<result<ws::message>> read();
-    task<result<>> write(std::span<std::byte const> bytes, bool is_text);
+    task<result<>> write(std::span<std::byte const> bytes, bool is_text, ws::write_options how);
     task<result<>> close(ws::close_code code, std::string_view reason);
 
     [[nodiscard]] ws::client_state state() const noexcept { return state_; }
@@ -282,8 +283,8 @@ task<> reconnect_core::pump(ws::connection& ws)
         while (!outbox_.empty()) {
             auto& item = sending_.emplace(std::move(outbox_.front()));
             outbox_.pop_front();
-            auto sent = item.is_text ? ws.write(std::string_view(item.payload))
-                                     : ws.write(std::as_bytes(std::span(item.payload)));
+            auto sent = item.is_text ? ws.write(std::string_view(item.payload), item.how)
+                                     : ws.write(std::as_bytes(std::span(item.payload)), item.how);
             auto const taken = co_await sent;
             if (!taken) { // not a byte of it has gone
                 outbox_.push_front(std::move(item));
@@ -358,13 +359,13 @@ task<result<ws::message>> reconnect_core::read()
     }
 }
 
-task<result<>> reconnect_core::write(std::span<std::byte const> bytes, bool is_text)
+task<result<>> reconnect_core::write(std::span<std::byte const> bytes, bool is_text, ws::write_options how)
 {
     if (over_.is_set())
         co_return error_;
     if (closing_)
         co_return ws::closed;
-    outbox_item item{std::string(reinterpret_cast<char const*>(bytes.data()), bytes.size()), is_text};
+    outbox_item item{std::string(reinterpret_cast<char const*>(bytes.data()), bytes.size()), is_text, how};
     if (!writers_.empty() || !fits(item)) {
         switch (options_.when_full) {
         case ws::outbox_policy::wait: {
@@ -436,19 +437,19 @@ task<result<message>> reconnecting_client::read()
     return core_->read();
 }
 
-task<result<>> reconnecting_client::write(std::string_view text)
+task<result<>> reconnecting_client::write(std::string_view text, write_options how)
 {
-    return core_->write(std::as_bytes(std::span(text)), true);
+    return core_->write(std::as_bytes(std::span(text)), true, how);
 }
 
-task<result<>> reconnecting_client::write(std::span<std::byte const> bytes)
+task<result<>> reconnecting_client::write(std::span<std::byte const> bytes, write_options how)
 {
-    return core_->write(bytes, false);
+    return core_->write(bytes, false, how);
 }
 
-task<result<>> reconnecting_client::write(message const& m)
+task<result<>> reconnecting_client::write(message const& m, write_options how)
 {
-    return core_->write(m.payload, m.is_text);
+    return core_->write(m.payload, m.is_text, how);
 }
 
 task<result<>> reconnecting_client::close(close_code code, std::string_view reason)
