@@ -51,7 +51,7 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                      "  --tls-cert FILE   the server's certificate and its chain (PEM): then wss:// is spoken\n"
                      "  --tls-key FILE    its private key; SIGHUP reads both files again\n"
                      "  --deflate         compress messages where the client can (permessage-deflate)\n"
-                     "  --takeover        the same, with windows that are kept from message to message\n"
+                     "  --takeover        the same, with windows that are kept, so small messages become smaller too\n"
                      "  --max-message N   bytes of a message at most (default 1048576; 0: no limit)\n"
                      "  --max-fragments N frames of a message at most (default 1024; 0: no limit)\n"
                      "  --subprotocol NAME  picked if the client offers it; may repeat, preferred first\n");
@@ -100,7 +100,9 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
         case 'c': cert = optarg; break;
         case 'k': key = optarg; break;
         case 'd': options.ws.deflate.on = true; break;
-        case 'o': options.ws.deflate = {.on = true, .server_takeover = true, .client_takeover = true}; break;
+        case 'o':
+            options.ws.deflate = {.on = true, .server_takeover = true, .client_takeover = true, .threshold = 32};
+            break;
         case 'm': options.ws.max_message = options.ws.max_frame = number("not a number of bytes", 1UL << 31); break;
         case 'f': options.ws.max_fragments = number("not a number of frames", 1UL << 31); break;
         case 's': subprotocols.append(subprotocols.empty() ? "" : ",").append(optarg); break;
@@ -249,7 +251,7 @@ inline client_options parse_client_options(int argc, char** argv)
         else if (c == 'i')
             trust.dangerously_skip_verification = true;
         else if (c == 'n' || c == 'k')
-            options.deflate = {.on = c == 'k', .server_takeover = c == 'k', .client_takeover = c == 'k'};
+            options.deflate = {.on = c == 'k', .server_takeover = true, .client_takeover = true, .threshold = 32};
         else if (c == 'm' && !value.empty() && value.size() < 6 && value.find_first_not_of("0123456789") == value.npos)
             options.max_redirects = static_cast<std::uint32_t>(std::stoul(std::string(value)));
         else if (c == 'p' && value == "env")
