@@ -10,7 +10,9 @@ task<response> page(request const& r)
 {
     if (r.path() != "/")
         co_return response::refuse(404, "there is a page at /, and WebSocket everywhere\n");
-    co_return response::html(echo_page);
+    auto answer = response::html(echo_page);
+    answer.headers.emplace_back("X-Content-Type-Options", "nosniff");
+    co_return answer;
 }
 // [/page]
 
