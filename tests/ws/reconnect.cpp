@@ -1150,7 +1150,7 @@ TEST_CASE("a client that is destroyed while it runs, or run twice, ends the prog
     auto const twice = test::in_child([] {
         return run([]() -> task<> {
             ws::reconnecting_client client("ws://127.0.0.1:1/");
-            co_await client.close();
+            (void)co_await client.close();
             co_await client.run();
             co_await client.run();
         }());
