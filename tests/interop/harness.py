@@ -88,11 +88,12 @@ class Program:
         Program.running.get().add(self)
 
     @classmethod
-    async def start(cls, name, *arguments, ready=None):
-        """Starts an example; with `ready` waits for that many `listening on` lines and keeps their addresses."""
+    async def start(cls, name, *arguments, ready=None, env=None):
+        """Starts an example; with `ready` waits for that many `listening on` lines and keeps their addresses. `env` is added to
+        the environment."""
         process = await asyncio.create_subprocess_exec(
             str(cls.examples / name), *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE, limit=8 << 20)
+            stderr=asyncio.subprocess.PIPE, limit=8 << 20, env={**os.environ, **(env or {})})
         self = cls(name, process)
         self.addresses = []
         for _ in range(ready or 0):
@@ -145,6 +146,12 @@ class Program:
         for wanted in lines:
             same(await self.line(), wanted, f"a line of {self.name} (its errors: {self.errors!r})")
 
+    async def complains(self, text, times=1):
+        """Waits until its errors have this text so often."""
+        while self.errors.count(text) < times:
+            self._more_errors.clear()
+            await wait(self._more_errors.wait(), f"{text!r} among the errors of {self.name}: {self.errors!r}")
+
     async def write(self, text):
         self.process.stdin.write(text.encode(errors="surrogateescape"))
         await wait(self.process.stdin.drain(), f"{self.name} to take its input")
@@ -178,9 +185,9 @@ class Program:
         Program.running.get().discard(self)
 
 
-async def call(name, *arguments, text=""):
+async def call(name, *arguments, text="", env=None):
     """Runs an example to its end with this input. Returns status, output, errors."""
-    program = await Program.start(name, *arguments)
+    program = await Program.start(name, *arguments, env=env)
     try:
         await program.write(text)
         program.end_input()

@@ -5,6 +5,7 @@
 #include <wring/endpoint.hpp>
 #include <wring/listener.hpp>
 #include <wring/loop.hpp>
+#include <wring/reconnect.hpp>
 #include <wring/request.hpp>
 #include <wring/result.hpp>
 #include <wring/scope.hpp>

@@ -10,24 +10,14 @@
 
 namespace wring::detail {
 
-task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string& text)
+task<result<std::string_view>> handshake_io::received()
 {
-    auto& inbound = transport_->inbound();
     for (;;) {
         if (co_await stop_requested())
             co_return errc::canceled;
-        while (engine::block* b = inbound.front()) {
+        if (engine::block* b = transport_->inbound().front()) {
             auto const bytes = b->bytes();
-            std::string_view const piece(reinterpret_cast<char const*>(bytes.data()), bytes.size());
-            auto const progress = scanner.feed(piece);
-            text.append(piece.substr(0, progress.consumed));
-            inbound.consume(progress.consumed);
-            if (trace::handshakes && (progress.complete || progress.error != proto::errc::ok))
-                trace::head(*transport_, trace::direction::received, text);
-            if (progress.error != proto::errc::ok)
-                co_return std::error_code(static_cast<int>(progress.error), ws::protocol_category());
-            if (progress.complete)
-                co_return {};
+            co_return std::string_view(reinterpret_cast<char const*>(bytes.data()), bytes.size());
         }
         if (transport_->ended()) {
             int const error = transport_->end_error();
@@ -38,10 +28,33 @@ task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string
     }
 }
 
+task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string& text)
+{
+    for (;;) {
+        auto const piece = co_await received();
+        if (!piece)
+            co_return piece.error();
+        auto const progress = scanner.feed(*piece);
+        text.append(piece->substr(0, progress.consumed));
+        consume(progress.consumed);
+        if (trace::handshakes && (progress.complete || progress.error != proto::errc::ok))
+            trace::head(*transport_, trace::direction::received, text);
+        if (progress.error != proto::errc::ok)
+            co_return std::error_code(static_cast<int>(progress.error), ws::protocol_category());
+        if (progress.complete)
+            co_return {};
+    }
+}
+
 task<result<>> handshake_io::write(std::string_view text)
 {
     if (trace::handshakes)
         trace::head(*transport_, trace::direction::sent, text);
+    return write_bytes(text);
+}
+
+task<result<>> handshake_io::write_bytes(std::string_view text)
+{
     while (!text.empty()) {
         iovec const buffer{const_cast<char*>(text.data()), text.size()};
         ssize_t n = transport_->try_send({&buffer, 1});
