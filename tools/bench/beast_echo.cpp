@@ -2,16 +2,20 @@
 // Peer: WebSocket echo on Boost.Beast over Asio's epoll reactor, set up for speed as its documentation allows: one
 // thread without locks, concrete executor type, whole messages as one frame. With --deflate it compresses as
 // echo_server --deflate does (windows of 15 bits that are not kept, memory level 8, level 3), with --takeover they are
-// kept.
+// kept. With --tls-cert and --tls-key it speaks TLS.
 #include "common.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ssl.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/websocket.hpp>
+#include <boost/beast/websocket/ssl.hpp>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
+#include <type_traits>
 #include <unordered_set>
 
 namespace beast = boost::beast;
@@ -23,6 +27,7 @@ namespace {
 
 using executor = net::io_context::executor_type;
 using tcp_socket = net::basic_stream_socket<tcp, executor>;
+using tls_stream = net::ssl::stream<tcp_socket>;
 using message = std::shared_ptr<const std::string>;
 
 enum class compression
@@ -32,14 +37,15 @@ enum class compression
     takeover
 };
 
-template <bool Deflate> // false: without the code for compression
-class session : public std::enable_shared_from_this<session<Deflate>>
+// Stream: tcp_socket or tls_stream. Deflate false: without the code for compression.
+template <class Stream, bool Deflate>
+class session : public std::enable_shared_from_this<session<Stream, Deflate>>
 {
 public:
-    session(tcp_socket socket, bool broadcast, compression how) : ws_(std::move(socket)), broadcast_(broadcast)
+    session(Stream stream, bool broadcast, compression how) : ws_(std::move(stream)), broadcast_(broadcast)
     {
         ws_.auto_fragment(false);
-        ws_.next_layer().set_option(tcp::no_delay(true));
+        beast::get_lowest_layer(ws_).set_option(tcp::no_delay(true));
         if constexpr (Deflate) {
             websocket::permessage_deflate o;
             o.server_enable = true;
@@ -54,6 +60,18 @@ public:
 
     void start()
     {
+        if constexpr (std::is_same_v<Stream, tcp_socket>)
+            accept();
+        else
+            ws_.next_layer().async_handshake(net::ssl::stream_base::server,
+                                             [self = this->shared_from_this()](beast::error_code e) {
+                                                 if (!e) self->accept();
+                                             });
+    }
+
+private:
+    void accept()
+    {
         ws_.async_accept([self = this->shared_from_this()](beast::error_code e) {
             if (e) return;
             if (self->broadcast_) members.insert(self.get());
@@ -61,7 +79,6 @@ public:
         });
     }
 
-private:
     void read()
     {
         ws_.async_read(buffer_, [self = this->shared_from_this()](beast::error_code e, std::size_t) {
@@ -111,7 +128,7 @@ private:
 
     static inline std::unordered_set<session*> members; // broadcast only
 
-    websocket::stream<tcp_socket, Deflate> ws_;
+    websocket::stream<Stream, Deflate> ws_;
     beast::flat_buffer buffer_;
     std::deque<message> queue_;
     bool broadcast_;
@@ -120,31 +137,41 @@ private:
 class acceptor
 {
 public:
-    acceptor(net::io_context& io, const bench::server_options& o, compression how)
-        : acceptor_(io), broadcast_(o.broadcast), compression_(how)
+    acceptor(net::io_context& io, const bench::server_options& o, compression how, net::ssl::context* tls)
+        : acceptor_(io), broadcast_(o.broadcast), compression_(how), tls_(tls)
     {
         int fd = bench::listen_on(o.bind, true);
         auto name = bench::local_name(fd);
         acceptor_.assign(name.front() == '[' ? tcp::v6() : tcp::v4(), fd);
         next();
-        bench::announce("ws", name);
+        bench::announce(tls_ ? "wss" : "ws", name);
     }
 
 private:
     void next()
     {
         acceptor_.async_accept([this](beast::error_code e, tcp_socket socket) {
-            if (!e && compression_ == compression::none)
-                std::make_shared<session<false>>(std::move(socket), broadcast_, compression_)->start();
+            if (!e && tls_)
+                start(tls_stream(std::move(socket), *tls_));
             else if (!e)
-                std::make_shared<session<true>>(std::move(socket), broadcast_, compression_)->start();
+                start(std::move(socket));
             next();
         });
+    }
+
+    template <class Stream>
+    void start(Stream stream)
+    {
+        if (compression_ == compression::none)
+            std::make_shared<session<Stream, false>>(std::move(stream), broadcast_, compression_)->start();
+        else
+            std::make_shared<session<Stream, true>>(std::move(stream), broadcast_, compression_)->start();
     }
 
     net::basic_socket_acceptor<tcp, executor> acceptor_;
     bool broadcast_;
     compression compression_;
+    net::ssl::context* tls_;
 };
 
 } // namespace
@@ -153,6 +180,7 @@ int main(int argc, char** argv)
 {
     bench::server_options options;
     auto how = compression::none;
+    std::string cert, key;
     for (int i = 1; i < argc;) {
         int n = bench::common_option(options, argc, argv, i);
         std::string_view const name = argv[i];
@@ -160,14 +188,26 @@ int main(int argc, char** argv)
             how = name == "--deflate" ? compression::fresh : compression::takeover;
             n = 1;
         }
+        if (n == 0 && i + 1 < argc && (name == "--tls-cert" || name == "--tls-key")) {
+            (name == "--tls-cert" ? cert : key) = argv[i + 1];
+            n = 2;
+        }
         if (n == 0)
             bench::usage("[--bind HOST:PORT] [--mode echo|broadcast] [--deflate | --takeover]\n"
+                         "[--tls-cert FILE --tls-key FILE]\n"
                          "A WebSocket echo on Boost.Beast.");
         i += n;
     }
     bench::exit_on_signals();
     bench::raise_descriptor_limit();
     net::io_context io(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE);
-    acceptor a(io, options, how);
+    std::optional<net::ssl::context> tls;
+    if (!cert.empty()) {
+        tls.emplace(net::ssl::context::tls_server);
+        tls->set_options(net::ssl::context::no_tlsv1 | net::ssl::context::no_tlsv1_1);
+        tls->use_certificate_chain_file(cert);
+        tls->use_private_key_file(key, net::ssl::context::pem);
+    }
+    acceptor a(io, options, how, tls ? &*tls : nullptr);
     io.run();
 }

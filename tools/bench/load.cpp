@@ -36,7 +36,8 @@ enum class run_mode
 {
     echo,
     broadcast,
-    idle
+    idle,
+    handshake
 };
 
 struct options
@@ -66,8 +67,10 @@ constexpr const char* help =
     "[options]\n"
     "  --url ws://HOST:PORT/PATH   server (tcp://HOST:PORT implies --raw; wss:// speaks TLS and trusts whoever\n"
     "                              answers); default ws://127.0.0.1:9001/\n"
-    "  --mode echo|broadcast|idle  echo: every connection sends and waits for its own message;\n"
-    "                              broadcast: one connection sends, all receive; idle: connections are only held\n"
+    "  --mode echo|broadcast|idle|handshake\n"
+    "                              echo: every connection sends and waits for its own message;\n"
+    "                              broadcast: one connection sends, all receive; idle: connections are only held;\n"
+    "                              handshake: each is opened, reset when it is open, and opened again\n"
     "  --connections N             default 64\n"
     "  --in-flight N               messages under way per connection (broadcast: of the one sender); default 1\n"
     "  --size BYTES                payload of a message; default 64\n"
@@ -345,6 +348,7 @@ public:
         if (options_.server_pid != 0 && server_cpu(options_.server_pid).total_ns == 0)
             bench::die("cannot read /proc/" + std::to_string(options_.server_pid) + "/task/*/schedstat");
         if (options_.mode == run_mode::idle) return run_idle();
+        if (options_.mode == run_mode::handshake) return run_handshake();
         connect(0, options_.connections);
         if (options_.mode == run_mode::broadcast) calibrate();
         start_messages();
@@ -449,7 +453,8 @@ private:
                 tick += 1s;
                 ++second;
             }
-            if (open_ == 0) bench::die("every connection has ended: " + first_error_);
+            if (open_ == 0 && (options_.mode != run_mode::handshake || errors_ == options_.connections))
+                bench::die("every connection has ended: " + first_error_);
             if (options_.mode == run_mode::broadcast && errors_ != 0) bench::die("a member was lost: " + first_error_);
             if (options_.mode == run_mode::idle) continue;
             if (count != messages_) {
@@ -487,6 +492,26 @@ private:
             bench::die("no message arrived in the measured time" + (first_error_.empty() ? "" : ": " + first_error_));
         if (options_.server_pid != 0 && cpu_end.total_ns <= 0)
             bench::die("the server ended while it was measured" + (first_error_.empty() ? "" : ": " + first_error_));
+    }
+
+    // Without resumption: what a new client costs.
+    int run_handshake()
+    {
+        for (unsigned i = 0; i < options_.connections; ++i)
+            connect_one(i);
+        phase(options_.warmup, "warm-up");
+        measure();
+        report();
+        return errors_ == 0 ? 0 : 1;
+    }
+
+    void opened_again(connection& c)
+    {
+        ++messages_;
+        latency_.add(now_ns() - times_[c.id]);
+        SSL_free(std::exchange(c.ssl, nullptr));
+        close(c.fd); // a reset: see connect_one()
+        connect_one(c.id);
     }
 
     int run_idle()
@@ -550,6 +575,7 @@ private:
         linger reset{1, 0};
         setsockopt(c.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
         take_source_address(c);
+        if (options_.mode == run_mode::handshake) times_[id] = now_ns();
         if (::connect(c.fd, target_.get(), target_.length) != 0 && errno != EINPROGRESS)
             bench::die_errno("cannot connect to " + options_.host_port);
         c.where = state::connecting;
@@ -674,9 +700,13 @@ private:
         }
         if (c.kept != options_.takeover && c.deflates)
             bench::die("the server does not keep its window: this would measure --deflate fresh");
+        c.control = {};
+        if (options_.mode == run_mode::handshake) {
+            opened_again(c);
+            return n;
+        }
         c.where = state::open;
         ++open_;
-        c.control = {};
         return end + 4 - before;
     }
 
@@ -993,6 +1023,7 @@ private:
     {
         auto mode = options_.mode == run_mode::echo        ? "echo"
                     : options_.mode == run_mode::broadcast ? "broadcast"
+                    : options_.mode == run_mode::handshake ? "handshake"
                                                            : "idle";
         auto messages = static_cast<double>(results_.messages);
         auto per_second = messages / results_.seconds;
@@ -1005,10 +1036,17 @@ private:
             std::printf("  server CPU while idle          %.2f %%\n", results_.cpu_ns / results_.seconds / 1e7);
             std::printf("  connected in                   %.2f s\n", results_.connect_seconds);
         } else {
-            std::printf("  %-30s %.0f\n", options_.mode == run_mode::echo ? "messages/s" : "deliveries/s", per_second);
+            std::printf("  %-30s %.0f\n",
+                        options_.mode == run_mode::echo        ? "messages/s"
+                        : options_.mode == run_mode::handshake ? "handshakes/s"
+                                                               : "deliveries/s",
+                        per_second);
             if (options_.server_pid != 0) {
                 std::printf("  server CPU per %-15s %.0f ns\n",
-                            options_.mode == run_mode::echo ? "message" : "delivery", cpu_per_message);
+                            options_.mode == run_mode::echo        ? "message"
+                            : options_.mode == run_mode::handshake ? "handshake"
+                                                                   : "delivery",
+                            cpu_per_message);
                 std::printf("  server busy                    %.0f %% (of it user code %.0f %%)\n",
                             results_.cpu_ns / results_.seconds / 1e7, results_.user_share * 100);
             }
@@ -1091,8 +1129,16 @@ options read_options(int argc, char** argv)
             o.url = value();
         else if (name == "--mode") {
             auto mode = value();
-            if (mode != "echo" && mode != "broadcast" && mode != "idle") bench::usage(help);
-            o.mode = mode == "echo" ? run_mode::echo : mode == "idle" ? run_mode::idle : run_mode::broadcast;
+            if (mode == "echo")
+                o.mode = run_mode::echo;
+            else if (mode == "broadcast")
+                o.mode = run_mode::broadcast;
+            else if (mode == "idle")
+                o.mode = run_mode::idle;
+            else if (mode == "handshake")
+                o.mode = run_mode::handshake;
+            else
+                bench::usage(help);
         } else if (name == "--connections")
             o.connections = static_cast<unsigned>(number(1, 1000000));
         else if (name == "--in-flight")
@@ -1137,6 +1183,7 @@ options read_options(int argc, char** argv)
     o.host_port = rest.substr(0, slash);
     if (slash != rest.npos) o.path = rest.substr(slash);
     if (o.deflate && o.raw) bench::die("--raw has no messages to compress");
+    if (o.mode == run_mode::handshake && o.raw) bench::die("--raw has no handshake");
     if (o.mode == run_mode::idle && o.connections < 2) bench::die("--mode idle needs at least 2 connections");
     return o;
 }
