@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // A WebSocket client: sends the lines of standard input, prints the messages that come back.
+#include "autobahn.hpp"
 #include "input.hpp"
 
 #include <algorithm>
@@ -15,6 +16,7 @@ using namespace wring;
 struct client_options
 {
     std::string url;
+    bool autobahn = false;
     std::string origin;
     std::string subprotocols;
     std::vector<header> headers; // views of the command line
@@ -33,15 +35,17 @@ client_options parse(int argc, char** argv)
     auto usage = [&](std::FILE* to, int status) {
         std::fprintf(to,
                      "usage: %s URL [--origin ORIGIN] [--header 'Name: value']... [--subprotocol NAME]...\n"
-                     "       [--engine auto|uring|asio]\n\n"
+                     "       [--engine auto|uring|asio]\n"
+                     "       %s --autobahn URL   runs all cases of a fuzzing server, as the Autobahn|Testsuite has one\n\n"
                      "Sends each line of standard input to ws://HOST[:PORT]/PATH, prints what comes back, and closes\n"
                      "at the end of the input. Exit status: 0 after a clean close, 1 otherwise.\n",
-                     argv[0]);
+                     argv[0], argv[0]);
         std::exit(status);
     };
     option const known[] = {{"origin", required_argument, nullptr, 'o'},
                             {"header", required_argument, nullptr, 'H'},
                             {"subprotocol", required_argument, nullptr, 's'},
+                            {"autobahn", no_argument, nullptr, 'a'},
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
                             {}};
@@ -50,6 +54,8 @@ client_options parse(int argc, char** argv)
         auto const engine = c == 'e' ? parse_engine(optarg) : engine_kind::automatic;
         if (c == 'h')
             usage(stdout, 0);
+        else if (c == 'a')
+            options.autobahn = true;
         else if (c == 'o')
             options.origin = optarg;
         else if (c == 's')
@@ -110,5 +116,5 @@ task<> talk(client_options const& options)
 int main(int argc, char** argv)
 {
     auto const options = parse(argc, argv);
-    return run(talk(options), options.run);
+    return run(options.autobahn ? run_cases(options.url) : talk(options), options.run);
 }

@@ -5,6 +5,8 @@
 
 using namespace wring;
 
+server_options options; // of the command line: one for all, so no session has to keep a reference
+
 // [page]
 task<response> page(request const& r)
 {
@@ -18,7 +20,11 @@ task<response> page(request const& r)
 // A function of its own, so that the options are not kept in each session's frame.
 task<result<ws::connection>> open(stream peer)
 {
-    return upgrade(std::move(peer), {.origins = "*", .page = page});
+    return upgrade(std::move(peer), {.origins = "*",
+                                     .page = page,
+                                     .max_message = options.max_message,
+                                     .max_frame = options.max_message,
+                                     .max_fragments = options.max_fragments});
 }
 
 // One coroutine per connection; it owns the socket.
@@ -41,7 +47,7 @@ task<> accept_sessions(scope& sessions, std::string where)
         sessions.spawn(session(std::move(*peer)));
 }
 
-task<> serve(server_options const& options)
+task<> serve()
 {
     scope sessions; // join() returns when every child has ended
     for (auto const& where : options.bind)
@@ -52,6 +58,6 @@ task<> serve(server_options const& options)
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
-    return run([&] { return serve(options); }, options.run);
+    options = parse_server_options(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.", true);
+    return run([] { return serve(); }, options.run);
 }

@@ -5,6 +5,7 @@
 #include <wring/wring.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <getopt.h>
@@ -17,11 +18,17 @@ struct server_options
 {
     std::vector<std::string> bind;
     wring::run_options run;
+    std::size_t max_message = wring::ws::upgrade_options{}.max_message;
+    std::uint32_t max_fragments = wring::ws::upgrade_options{}.max_fragments;
 };
 
-/// Reads the options that all the example servers have. Ends the program on --help (0) and on bad usage (2).
-inline server_options parse_server_options(int argc, char** argv, char const* about)
+/// Reads the options that all the example servers have, `limits` among them where the server knows messages. Ends the
+/// program on --help (0) and on bad usage (2).
+inline server_options parse_server_options(int argc, char** argv, char const* about, bool limits = false)
 {
+    constexpr char const* about_limits =
+        "  --max-message N   bytes of a message at most (default 1048576; 0: any number)\n"
+        "  --max-fragments N frames of a message at most (default 1024; 0: any number)\n";
     auto usage = [&](std::FILE* to) {
         std::fprintf(to,
                      "usage: %s [--bind HOST:PORT]... [--threads N] [--engine auto|uring|asio]\n\n%s\n\n"
@@ -29,31 +36,41 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                      "                    unix:/path or unix:@name for a Unix socket (default 127.0.0.1:9001)\n"
                      "  --threads N       event loops, each on a thread of its own (default 1; 0: one per processor)\n"
                      "  --engine NAME     auto, uring or asio (default auto: io_uring where it works, else epoll)\n"
-                     "  --help            this text\n",
-                     argv[0], about);
+                     "%s  --help            this text\n",
+                     argv[0], about, limits ? about_limits : "");
     };
     auto refuse = [&](char const* what, char const* value) {
         std::fprintf(stderr, "%s: %s: %s\n\n", argv[0], what, value);
         usage(stderr);
         std::exit(2);
     };
-    option const known[] = {{"bind", required_argument, nullptr, 'b'},
+    auto number = [&](unsigned long most, char const* what) {
+        char* end = nullptr;
+        unsigned long const n = std::strtoul(optarg, &end, 10);
+        if (end == optarg || *end || *optarg == '-' || n > most)
+            refuse(what, optarg);
+        return n;
+    };
+    option const known[] = {{"max-message", required_argument, nullptr, 'm'}, // these two: `limits`
+                            {"max-fragments", required_argument, nullptr, 'f'},
+                            {"bind", required_argument, nullptr, 'b'},
                             {"threads", required_argument, nullptr, 't'},
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
                             {}};
     server_options options;
-    for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
+    for (int c = 0; (c = getopt_long(argc, argv, "", limits ? known : known + 2, nullptr)) != -1;) {
         switch (c) {
         case 'b': options.bind.emplace_back(optarg); break;
-        case 't': {
-            char* end = nullptr;
-            unsigned long const n = std::strtoul(optarg, &end, 10);
-            if (end == optarg || *end || n > 1024)
-                refuse("not a number of threads", optarg);
-            options.run.threads = n ? static_cast<unsigned>(n) : std::max(1U, std::thread::hardware_concurrency());
+        case 't':
+            options.run.threads = static_cast<unsigned>(number(1024, "not a number of threads"));
+            if (options.run.threads == 0)
+                options.run.threads = std::max(1U, std::thread::hardware_concurrency());
             break;
-        }
+        case 'm': options.max_message = number(SIZE_MAX, "not a number of bytes"); break;
+        case 'f':
+            options.max_fragments = static_cast<std::uint32_t>(number(UINT32_MAX, "not a number of fragments"));
+            break;
         case 'e':
             if (auto const engine = wring::parse_engine(optarg))
                 options.run.engine = *engine;

@@ -96,10 +96,13 @@ class Scenarios:
         same((status, errors), (0, ""), "--help")
         for word in ("usage:", "--bind", "--threads", "--engine", "unix:"):
             check(word in output, f"--help without {word}: {output!r}")
+        for word in ("--max-message", "--max-fragments"):
+            same(word in output, self.name == "echo_server", f"whether --help of {self.name} has {word}")
 
     async def bad_usage(self):
         for arguments in (("--nonsense",), ("--bind",), ("--threads", "many"), ("--threads", "-1"), ("--threads", "5000"),
-                          ("--threads", ""), ("--engine", "steam"), ("127.0.0.1:9001",)):
+                          ("--threads", ""), ("--engine", "steam"), ("127.0.0.1:9001",), ("--max-message", "-1"),
+                          ("--max-message", "much"), ("--max-fragments", "5000000000"), ("--max-fragments", "")):
             status, output, errors = await call(self.name, *arguments)
             same((status, output), (2, ""), f"how {self.name} ended for {arguments}")
             check("usage:" in errors, f"errors for {arguments}: {errors!r}")
