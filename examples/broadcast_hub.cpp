@@ -113,7 +113,7 @@ task<> serve(server_options const& options, hub& all)
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "Sends what a client sends to all; GET / is a page to try it.");
+    auto const options = parse_server_options(argc, argv, "Sends what a client sends to all; GET / is a page to try it.", false);
     hub all(options.run.threads);
     return run([&] { return serve(options, all); }, options.run);
 }

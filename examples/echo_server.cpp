@@ -5,8 +5,6 @@
 
 using namespace wring;
 
-server_options options; // of the command line: one for all, so no session has to keep a reference
-
 // [page]
 task<response> page(request const& r)
 {
@@ -18,9 +16,10 @@ task<response> page(request const& r)
 
 // [session]
 // A function of its own, so that the options are not kept in each session's frame.
-task<result<ws::connection>> open(stream peer)
+task<result<ws::connection>> open(stream peer, server_options const& options)
 {
-    return upgrade(std::move(peer), {.origins = "*",
+    return upgrade(std::move(peer), {.subprotocols = options.subprotocols,
+                                     .origins = "*",
                                      .page = page,
                                      .max_message = options.max_message,
                                      .max_frame = options.max_message,
@@ -28,9 +27,9 @@ task<result<ws::connection>> open(stream peer)
 }
 
 // One coroutine per connection; it owns the socket.
-task<> session(stream peer)
+task<> session(stream peer, server_options const& options)
 {
-    auto ws = co_await open(std::move(peer));
+    auto ws = co_await open(std::move(peer), options);
     if (!ws)
         co_return; // no WebSocket: the request has been answered
     while (auto frame = co_await ws->read_frame())
@@ -40,24 +39,24 @@ task<> session(stream peer)
 // [/session]
 
 // [serve]
-task<> accept_sessions(scope& sessions, std::string where)
+task<> accept_sessions(scope& sessions, std::string where, server_options const& options)
 {
     auto server = listen_on(where, "ws://");
     while (auto peer = co_await server.accept()) // until run() asks for stop
-        sessions.spawn(session(std::move(*peer)));
+        sessions.spawn(session(std::move(*peer), options));
 }
 
-task<> serve()
+task<> serve(server_options const& options)
 {
     scope sessions; // join() returns when every child has ended
     for (auto const& where : options.bind)
-        sessions.spawn(accept_sessions(sessions, where));
+        sessions.spawn(accept_sessions(sessions, where, options));
     co_await sessions.join();
 }
 // [/serve]
 
 int main(int argc, char** argv)
 {
-    options = parse_server_options(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.", true);
-    return run([] { return serve(); }, options.run);
+    auto const options = parse_server_options(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
+    return run([&] { return serve(options); }, options.run);
 }

@@ -17,16 +17,18 @@
 struct server_options
 {
     std::vector<std::string> bind;
+    std::string subprotocols;
     wring::run_options run;
     std::size_t max_message = wring::ws::upgrade_options{}.max_message;
     std::uint32_t max_fragments = wring::ws::upgrade_options{}.max_fragments;
 };
 
-/// Reads the options that all the example servers have, `limits` among them where the server knows messages. Ends the
-/// program on --help (0) and on bad usage (2).
-inline server_options parse_server_options(int argc, char** argv, char const* about, bool limits = false)
+/// Reads the options that all the example servers have, and with `websocket` those of its connections.
+/// Ends the program on --help (0) and on bad usage (2).
+inline server_options parse_server_options(int argc, char** argv, char const* about, bool websocket = true)
 {
-    constexpr char const* about_limits =
+    constexpr char const* about_websocket =
+        "  --subprotocol NAME  spoken here, picked if the client offers it; may repeat, preferred first\n"
         "  --max-message N   bytes of a message at most (default 1048576; 0: any number)\n"
         "  --max-fragments N frames of a message at most (default 1024; 0: any number)\n";
     auto usage = [&](std::FILE* to) {
@@ -37,7 +39,7 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                      "  --threads N       event loops, each on a thread of its own (default 1; 0: one per processor)\n"
                      "  --engine NAME     auto, uring or asio (default auto: io_uring where it works, else epoll)\n"
                      "%s  --help            this text\n",
-                     argv[0], about, limits ? about_limits : "");
+                     argv[0], about, websocket ? about_websocket : "");
     };
     auto refuse = [&](char const* what, char const* value) {
         std::fprintf(stderr, "%s: %s: %s\n\n", argv[0], what, value);
@@ -51,15 +53,16 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
             refuse(what, optarg);
         return n;
     };
-    option const known[] = {{"max-message", required_argument, nullptr, 'm'}, // these two: `limits`
+    option const known[] = {{"max-message", required_argument, nullptr, 'm'}, // these three: `websocket`
                             {"max-fragments", required_argument, nullptr, 'f'},
+                            {"subprotocol", required_argument, nullptr, 's'},
                             {"bind", required_argument, nullptr, 'b'},
                             {"threads", required_argument, nullptr, 't'},
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
                             {}};
     server_options options;
-    for (int c = 0; (c = getopt_long(argc, argv, "", limits ? known : known + 2, nullptr)) != -1;) {
+    for (int c = 0; (c = getopt_long(argc, argv, "", websocket ? known : known + 3, nullptr)) != -1;) {
         switch (c) {
         case 'b': options.bind.emplace_back(optarg); break;
         case 't':
@@ -77,6 +80,7 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
             else
                 refuse("not an engine", optarg);
             break;
+        case 's': options.subprotocols.append(options.subprotocols.empty() ? "" : ",").append(optarg); break;
         case 'h': usage(stdout); std::exit(0);
         default: usage(stderr); std::exit(2);
         }

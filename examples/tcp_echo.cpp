@@ -33,6 +33,6 @@ task<> serve(server_options const& options)
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "Echoes the bytes of TCP and Unix stream sockets.");
+    auto const options = parse_server_options(argc, argv, "Echoes the bytes of TCP and Unix stream sockets.", false);
     return run([&] { return serve(options); }, options.run);
 }

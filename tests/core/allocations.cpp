@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "allocations.hpp"
 
+#include "catch.hpp"
+
 #include <wring/task.hpp>
 
+#include <algorithm>
+#include <cstdlib>
+#include <malloc.h>
 #include <new>
+#include <string>
 #include <utility>
 
 namespace wring::test {
@@ -36,27 +42,154 @@ no_free_frames::~no_free_frames()
 
 } // namespace wring::test
 
-// By the linker's --wrap: the sanitizers have these functions themselves.
-extern "C" {
-void* __real_malloc(std::size_t size);
-void* __wrap_malloc(std::size_t size);
-void* __real__Znwm(std::size_t size); // operator new(unsigned long)
-void* __wrap__Znwm(std::size_t size);
+using namespace wring::test;
 
-void* __wrap_malloc(std::size_t size)
+#define WRING_COUNTED(result, name, counter, parameters, ...)   \
+    extern "C" result __real_##name parameters;                 \
+    extern "C" result __wrap_##name parameters;                 \
+    extern "C" result __wrap_##name parameters                  \
+    {                                                           \
+        ++counter;                                              \
+        return __real_##name(__VA_ARGS__);                      \
+    }
+
+// ---- malloc and its kin: by the linker's --wrap --------------------------------------------------------------------
+
+extern "C" void* __real_malloc(std::size_t size);
+extern "C" void* __wrap_malloc(std::size_t size);
+extern "C" void* __wrap_malloc(std::size_t size)
 {
-    ++wring::test::mallocs;
-    bool const none = wring::test::mallocs_left >= 0 && wring::test::mallocs_left-- == 0;
+    ++mallocs;
+    bool const none = mallocs_left >= 0 && mallocs_left-- == 0;
     if (none)
-        wring::test::mallocs_left = 0;
-    return wring::test::malloc_fails || none ? nullptr : __real_malloc(size);
+        mallocs_left = 0;
+    return malloc_fails || none ? nullptr : __real_malloc(size);
 }
 
-void* __wrap__Znwm(std::size_t size)
+WRING_COUNTED(void*, calloc, mallocs, (std::size_t count, std::size_t size), count, size)
+WRING_COUNTED(void*, realloc, mallocs, (void* block, std::size_t size), block, size)
+WRING_COUNTED(void*, aligned_alloc, mallocs, (std::size_t alignment, std::size_t size), alignment, size)
+WRING_COUNTED(void*, memalign, mallocs, (std::size_t alignment, std::size_t size), alignment, size)
+WRING_COUNTED(int, posix_memalign, mallocs, (void** block, std::size_t alignment, std::size_t size), block, alignment,
+              size)
+
+// ---- operator new --------------------------------------------------------------------------------------------------
+
+#ifdef WRING_WRAP_NEW // under a sanitizer: what is replaced it would no longer check
+
+using nothrow = std::nothrow_t const&;
+using alignment = std::align_val_t;
+extern "C" void* __real__Znwm(std::size_t size);
+extern "C" void* __wrap__Znwm(std::size_t size);
+extern "C" void* __wrap__Znwm(std::size_t size)
 {
-    ++wring::test::news;
-    if (wring::test::new_fails)
+    ++news;
+    if (new_fails)
         throw std::bad_alloc();
     return __real__Znwm(size);
 }
+WRING_COUNTED(void*, _Znam, news, (std::size_t size), size)
+WRING_COUNTED(void*, _ZnwmRKSt9nothrow_t, news, (std::size_t size, nothrow n), size, n)
+WRING_COUNTED(void*, _ZnamRKSt9nothrow_t, news, (std::size_t size, nothrow n), size, n)
+WRING_COUNTED(void*, _ZnwmSt11align_val_t, news, (std::size_t size, alignment a), size, a)
+WRING_COUNTED(void*, _ZnamSt11align_val_t, news, (std::size_t size, alignment a), size, a)
+WRING_COUNTED(void*, _ZnwmSt11align_val_tRKSt9nothrow_t, news, (std::size_t size, alignment a, nothrow n), size, a, n)
+WRING_COUNTED(void*, _ZnamSt11align_val_tRKSt9nothrow_t, news, (std::size_t size, alignment a, nothrow n), size, a, n)
+
+#else // the other forms of libstdc++ call these two
+
+void* operator new(std::size_t size)
+{
+    ++news;
+    void* const block = new_fails ? nullptr : __real_malloc(std::max<std::size_t>(size, 1));
+    if (!block)
+        throw std::bad_alloc();
+    return block;
+}
+
+void* operator new(std::size_t size, std::align_val_t alignment)
+{
+    ++news;
+    auto const unit = static_cast<std::size_t>(alignment);
+    if (void* block = __real_aligned_alloc(unit, (std::max<std::size_t>(size, 1) + unit - 1) / unit * unit))
+        return block;
+    throw std::bad_alloc();
+}
+
+// libstdc++'s own would do; compilers want both of a pair.
+void operator delete(void* block) noexcept
+{
+    std::free(block);
+}
+void operator delete(void* block, std::size_t) noexcept
+{
+    std::free(block);
+}
+void operator delete(void* block, std::align_val_t) noexcept
+{
+    std::free(block);
+}
+void operator delete(void* block, std::size_t, std::align_val_t) noexcept
+{
+    std::free(block);
+}
+
+#endif
+
+// ---- and the test of it --------------------------------------------------------------------------------------------
+
+namespace {
+
+void* volatile kept; // so that no compiler leaves a pair out
+
+template <class F>
+std::size_t counted(std::atomic<std::size_t>& counter, F take)
+{
+    std::size_t const before = counter;
+    take();
+    return counter - before;
+}
+
+} // namespace
+
+TEST_CASE("every way to take memory from the heap is counted", "[allocations]")
+{
+    auto const freed = [](void* block) {
+        kept = block;
+        std::free(kept);
+    };
+    CHECK(counted(mallocs, [&] { freed(std::malloc(10)); }) == 1);
+    CHECK(counted(mallocs, [&] { freed(std::calloc(10, 1)); }) == 1);
+    CHECK(counted(mallocs, [&] { freed(std::realloc(nullptr, 10)); }) == 1);
+    CHECK(counted(mallocs, [&] { freed(std::aligned_alloc(64, 64)); }) == 1);
+    CHECK(counted(mallocs, [&] { freed(::memalign(64, 64)); }) == 1);
+    CHECK(counted(mallocs, [&] {
+              void* block = nullptr;
+              if (::posix_memalign(&block, 64, 64) == 0) freed(block);
+          }) == 1);
+
+    struct alignas(64) wide
+    {
+        char bytes[64];
+    };
+    auto const deleted = [](auto* object) {
+        kept = object;
+        delete static_cast<decltype(object)>(kept);
+    };
+    auto const all_deleted = [](auto* objects) {
+        kept = objects;
+        delete[] static_cast<decltype(objects)>(kept);
+    };
+    CHECK(counted(news, [&] { deleted(new int); }) == 1);
+    CHECK(counted(news, [&] { deleted(new (std::nothrow) int); }) == 1);
+    CHECK(counted(news, [&] { deleted(new wide); }) == 1);
+    CHECK(counted(news, [&] { deleted(new (std::nothrow) wide); }) == 1);
+    CHECK(counted(news, [&] { all_deleted(new int[10]); }) == 1);
+    CHECK(counted(news, [&] { all_deleted(new (std::nothrow) int[10]); }) == 1);
+    CHECK(counted(news, [&] { all_deleted(new wide[10]); }) == 1);
+    CHECK(counted(news, [&] { all_deleted(new (std::nothrow) wide[10]); }) == 1);
+#ifndef WRING_WRAP_NEW
+    std::string text;
+    CHECK(counted(news, [&] { text.append(1000, 'x'); }) == 1); // by code of libstdc++'s
+#endif
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-// Counts the calls of malloc and operator new by the library and the test (the program is linked with --wrap for both).
+// Counts what the library and the test take from the heap. Calls of malloc and its kin are counted where code of this
+// program makes them (the linker's --wrap), those of operator new wherever they are made, in libstdc++ too. Under a
+// sanitizer, which has operators of its own, the latter as the former.
 #pragma once
 
 #include <atomic>
@@ -7,11 +9,11 @@
 
 namespace wring::test {
 
-extern std::atomic<std::size_t> mallocs;
-extern std::atomic<std::size_t> news;
-extern std::atomic<bool> malloc_fails; ///< while set, every such malloc fails
-extern std::atomic<long> mallocs_left; ///< so many succeed, then they fail; negative: no limit
-extern std::atomic<bool> new_fails;    ///< while set, every such operator new throws
+extern std::atomic<std::size_t> mallocs; ///< and calloc, realloc, aligned_alloc, memalign, posix_memalign
+extern std::atomic<std::size_t> news;    ///< every form of operator new
+extern std::atomic<bool> malloc_fails;   ///< while set, every such malloc fails
+extern std::atomic<long> mallocs_left;   ///< so many succeed, then they fail; negative: no limit
+extern std::atomic<bool> new_fails;      ///< while set, every such operator new throws
 
 /// Holds all that the free lists of frames have on this thread, so that a frame needs a malloc.
 class no_free_frames

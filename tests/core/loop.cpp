@@ -246,6 +246,35 @@ TEST_CASE("a loop may end as soon as it has run the last post", "[post]")
     }
 }
 
+TEST_CASE("a handle posts to its loop, and to nobody when that has ended", "[post]")
+{
+    std::optional<loop_handle> handle;
+    auto const alive = std::make_shared<int>(1);
+    std::atomic<bool> stop{false};
+    std::atomic<int> taken{0}, ran{0};
+    std::thread poster;
+    run_well([](auto& h, auto& thread, auto& end, auto& count, auto& runs) -> task<> {
+        h.emplace(this_loop().handle());
+        event done;
+        bool const posted = h->post([&done] { done.set(); });
+        CHECK(posted);
+        auto const r = co_await done.wait();
+        CHECK(r);
+        thread = std::thread([copy = *h, &end, &count, &runs] { // outlives the loop
+            while (!end)
+                if (copy.post([&runs] { ++runs; })) ++count;
+        });
+        while (runs == 0)
+            (void)co_await sleep_for(1ms);
+    }(handle, poster, stop, taken, ran));
+    CHECK_FALSE(handle->post([copy = alive] {}));
+    CHECK(alive.use_count() == 1);
+    stop = true;
+    poster.join();
+    CHECK(ran > 0);
+    CHECK(ran <= taken);
+}
+
 TEST_CASE("what was posted and not run is destroyed with the loop", "[post]")
 {
     auto const alive = std::make_shared<int>(1);
@@ -553,6 +582,43 @@ TEST_CASE("operations that complete at once let the loop have its turn after som
         stop = true;
         co_await all.join();
     }());
+}
+
+TEST_CASE("options out of range are refused with a line that says what may be", "[run]")
+{
+    struct
+    {
+        run_options options;
+        char const* says;
+    } const cases[] = {
+        {{.threads = 1025}, "wring: run_options::threads is 1025; it must be from 0 to 1024\n"},
+        {{.receive_buffer_size = 0}, "wring: run_options::receive_buffer_size is 0; it must be from 64 to 16777216\n"},
+        {{.receive_buffer_size = 0xffffffff}, "receive_buffer_size is 4294967295; it must be from 64 to 16777216\n"},
+        {{.receive_buffers = 0}, "receive_buffers is 0; it must be from 1 to 32768\n"},
+        {{.receive_buffers = 32769}, "receive_buffers is 32769; it must be from 1 to 32768\n"},
+        {{.submission_entries = 0}, "submission_entries is 0; it must be from 1 to 32768\n"},
+        {{.completion_entries = 511}, "completion_entries is 511; it must be from 512 to 65536\n"},
+        {{.drain = -1ms}, "drain is -1; it must be from 0 to 31536000000\n"},
+        {{.drain = std::chrono::milliseconds::max()}, "drain is 9223372036854775807; it must be from 0"},
+    };
+    for (auto const& c : cases) {
+        auto const end = in_child([&] {
+            std::atomic<bool> ran{false};
+            auto const root = [](std::atomic<bool>& flag) -> task<> {
+                flag = true;
+                co_return;
+            };
+            int const status = run([&] { return root(ran); }, c.options);
+            return status + (ran ? 10 : 0);
+        });
+        CAPTURE(c.says, end.output);
+        CHECK(end.exited_with(1));
+        CHECK(end.says(c.says));
+    }
+    run_options const least{.receive_buffer_size = 64, .receive_buffers = 1, .submission_entries = 1,
+                            .completion_entries = 1, .drain = 0ms};
+    for (run_options const& options : {least, run_options{.receive_buffers = 3}})
+        run_well([]() -> task<> { (void)co_await sleep_for(1ms); }(), options);
 }
 
 TEST_CASE("run() inside a running loop aborts and says so", "[run]")

@@ -8,14 +8,6 @@
 #include <thread>
 #include <csignal>
 
-#if defined(__SANITIZE_THREAD__)
-#define WRING_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WRING_TSAN 1
-#endif
-#endif
-
 using namespace wring;
 using namespace wring::test;
 
@@ -98,22 +90,24 @@ TEST_CASE("a second stop signal ends the process at once with 128 + its number",
     }
 }
 
-// Not under TSan: in a child of a process with threads it holds a signal back for a loop that never waits.
-#ifndef WRING_TSAN
+// In a fresh process: in a forked child of one with threads, TSan holds a signal back for a loop that never waits.
 TEST_CASE("a second stop signal ends a process whose loop is blocked", "[signals]")
 {
-    auto const end = in_child([] {
-        return run([]() -> task<> {
-            for (;;) {
-                ::kill(::getpid(), SIGTERM);
-                ::usleep(1000);
-            }
-            co_return;
-        }());
-    });
+    auto const end = in_fresh_process("a loop that is blocked");
+    INFO(end.output);
     CHECK(end.exited_with(128 + SIGTERM));
+    CHECK(end.says("second signal"));
 }
-#endif
+TEST_CASE("a loop that is blocked", "[.fresh]")
+{
+    run([]() -> task<> {
+        for (;;) {
+            ::kill(::getpid(), SIGTERM);
+            ::usleep(1000);
+        }
+        co_return;
+    }());
+}
 
 TEST_CASE("a loop with handle_signals off goes on while another run() is stopped", "[signals]")
 {
@@ -273,4 +267,50 @@ TEST_CASE("a signal that does not exist is an error", "[signals]")
         }
         co_return;
     }());
+}
+
+TEST_CASE("a signals object that can't have both its signals has none", "[signals]")
+{
+    run_well([]() -> task<> {
+        for (auto const& pair : {std::pair{SIGUSR1, 0}, {SIGUSR1, SIGUSR1}, {0, SIGUSR1}, {SIGUSR1, SIGKILL},
+                                 {SIGUSR1, 32}}) // the C library's own, which it lets nobody have
+            CHECK_THROWS_AS(signals(pair.first, pair.second), std::system_error);
+        CHECK_THROWS_AS(signals(0), std::system_error);
+        struct sigaction now{};
+        CHECK(::sigaction(SIGUSR1, nullptr, &now) == 0);
+        CHECK(now.sa_handler == SIG_DFL);
+        co_return;
+    }());
+    auto const claimed = in_child([] { // SIGINT is run's again
+        return run([]() -> task<> {
+            try {
+                signals both(SIGINT, 32);
+            } catch (std::system_error const&) {
+                ::raise(SIGINT);
+            }
+            auto const r = co_await sleep_for(1h);
+            if (r.error() == errc::canceled) throw std::runtime_error("stopped");
+        }());
+    });
+    CHECK(claimed.says("stopped"));
+}
+
+TEST_CASE("a signals object destroyed while a coroutine waits for it aborts with a message", "[signals][death]")
+{
+    struct part
+    {
+        static task<> wait(signals& s) { (void)co_await s.next(); }
+    };
+    auto const end = in_child([] {
+        return run([]() -> task<> {
+            scope all;
+            std::optional<signals> hup(SIGHUP);
+            all.spawn(part::wait(*hup));
+            co_await yield();
+            hup.reset();
+            co_await all.join();
+        }());
+    });
+    CHECK(end.aborted());
+    CHECK(end.says("a signals object was destroyed while a coroutine waits for it"));
 }

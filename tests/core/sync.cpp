@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "core/core.hpp"
 
+#include "child.hpp"
+
 #include <memory>
 #include <random>
 #include <vector>
@@ -347,4 +349,96 @@ TEST_CASE("random cancels lose no value and deliver none twice", "[channel]")
                 CHECK(out[static_cast<std::size_t>(i)] == i);
         }(seed));
     }
+}
+
+TEST_CASE("an event or a channel destroyed while a coroutine waits on it aborts with a message", "[death]")
+{
+    struct part
+    {
+        static task<> wait(event& e) { (void)co_await e.wait(); }
+        static task<> send(channel<int>& c)
+        {
+            int value = 1;
+            while (co_await c.send(value))
+                ++value;
+        }
+        static task<> receive(channel<int>& c) { (void)co_await c.receive(); }
+    };
+    auto const message = "an event or a channel was destroyed while a coroutine waits on it";
+    auto dies = [&](auto start) {
+        auto const end = in_child([&] {
+            return run([](auto begin) -> task<> {
+                scope all;
+                begin(all);
+                co_await yield();
+                co_await all.join();
+            }(start));
+        });
+        CHECK(end.aborted());
+        CHECK(end.says(message));
+    };
+    std::optional<event> e;
+    std::optional<channel<int>> c;
+    auto destroy = [](auto& what) -> task<> {
+        what.reset();
+        co_return;
+    };
+    dies([&](scope& all) {
+        e.emplace();
+        all.spawn(part::wait(*e));
+        all.spawn(destroy(e));
+    });
+    dies([&](scope& all) {
+        c.emplace(1);
+        all.spawn(part::send(*c));
+        all.spawn(destroy(c));
+    });
+    dies([&](scope& all) {
+        c.emplace(1);
+        all.spawn(part::receive(*c));
+        all.spawn(destroy(c));
+    });
+}
+
+TEST_CASE("those who were served do not need their event or channel any more", "[event][channel]")
+{
+    struct part
+    {
+        static task<> wait(event& e, int& served)
+        {
+            auto const r = co_await e.wait();
+            served += r.has_value();
+        }
+        static task<> send(channel<int>& c, int value, int& served)
+        {
+            auto const r = co_await c.send(value);
+            served += r.has_value();
+        }
+        static task<> receive(channel<int>& c, int& served)
+        {
+            auto const r = co_await c.receive();
+            served += r.has_value();
+        }
+    };
+    run_well([]() -> task<> {
+        int served = 0;
+        scope all;
+        auto e = std::make_unique<event>();
+        auto full = std::make_unique<channel<int>>(1);
+        auto empty = std::make_unique<channel<int>>(1);
+        int value = 1;
+        CHECK(full->try_send(value));
+        all.spawn(part::wait(*e, served));
+        all.spawn(part::send(*full, 2, served));
+        all.spawn(part::receive(*empty, served));
+        co_await yield();
+        e->set();
+        CHECK(full->try_receive());
+        CHECK(empty->try_send(value));
+        e.reset();
+        full.reset();
+        empty.reset();
+        co_await all.join();
+        CHECK(served == 3);
+    }());
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// Also built as a program of its own without optimisation: chains of awaits must not need tail calls.
+// Also built as programs of their own at -O0 and at -O2: chains of awaits must not need tail calls.
 #include "core/allocations.hpp"
 #include "core/core.hpp"
 

@@ -15,9 +15,11 @@ using namespace wring::test;
 
 namespace {
 
-engine_variant each_engine()
+engine_variant each_variant()
 {
     constexpr auto uring = engine_kind::uring;
+    if (std::getenv("WRING_TEST_REFUSED"))
+        return engine_variant(engine_kind::asio);
     return GENERATE(engine_variant(uring), engine_variant(uring, 1), engine_variant(uring, 2),
                     engine_variant(engine_kind::asio));
 }
@@ -73,7 +75,7 @@ std::string pattern(std::size_t n)
 
 TEST_CASE("an engine knows its kind, and a descriptor its file", "[engine]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     CHECK(r.io->kind() == kind);
@@ -90,7 +92,7 @@ TEST_CASE("an engine knows its kind, and a descriptor its file", "[engine]")
 
 TEST_CASE("accept gives connection after connection until it is canceled", "[engine][accept]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     listening l;
@@ -133,7 +135,7 @@ TEST_CASE("accept gives connection after connection until it is canceled", "[eng
 
 TEST_CASE("an operation may be canceled by its own handler", "[engine][cancel]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     listening l;
@@ -171,7 +173,7 @@ TEST_CASE("an operation may be canceled by its own handler", "[engine][cancel]")
 
 TEST_CASE("connect reaches a listener, or says why not", "[engine][connect]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     listening l;
@@ -195,7 +197,7 @@ TEST_CASE("connect reaches a listener, or says why not", "[engine][connect]")
 
 TEST_CASE("a connect that nobody answers is canceled", "[engine][connect][cancel]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     int const full = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0); // a backlog of one, filled
@@ -230,7 +232,7 @@ TEST_CASE("a connect that nobody answers is canceled", "[engine][connect][cancel
 
 TEST_CASE("receive gives what comes, in order, and the end of the stream", "[engine][receive]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     bool const tcp = GENERATE(false, true);
     INFO(to_string(kind) << (tcp ? " tcp" : " unix"));
     rig r(kind);
@@ -259,7 +261,7 @@ TEST_CASE("receive gives what comes, in order, and the end of the stream", "[eng
 TEST_CASE("receive_into puts bytes behind those of a block, once, and no more than it was asked for",
           "[engine][receive]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     bool const tcp = GENERATE(false, true);
     INFO(to_string(kind) << (tcp ? " tcp" : " unix"));
     rig r(kind);
@@ -301,7 +303,7 @@ TEST_CASE("receive_into puts bytes behind those of a block, once, and no more th
 
 TEST_CASE("a receive_into that ends without bytes gives its block back", "[engine][receive][cancel]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     for (int how = 0; how < 3; ++how) {
@@ -346,7 +348,7 @@ TEST_CASE("a receive_into canceled before its start reached the system gives its
 
 TEST_CASE("receive reports a reset, after what came before it", "[engine][receive]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p(true);
@@ -362,7 +364,7 @@ TEST_CASE("receive reports a reset, after what came before it", "[engine][receiv
 
 TEST_CASE("a canceled receive leaves what comes later in the socket", "[engine][receive][cancel]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p;
@@ -390,7 +392,7 @@ TEST_CASE("a canceled receive leaves what comes later in the socket", "[engine][
 
 TEST_CASE("send delivers every byte through small socket buffers", "[engine][send]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     bool const tcp = GENERATE(false, true);
     INFO(to_string(kind) << (tcp ? " tcp" : " unix"));
     rig r(kind);
@@ -411,7 +413,7 @@ TEST_CASE("send delivers every byte through small socket buffers", "[engine][sen
 
 TEST_CASE("a send to a peer that has gone fails", "[engine][send]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p(true);
@@ -426,7 +428,7 @@ TEST_CASE("a send to a peer that has gone fails", "[engine][send]")
 
 TEST_CASE("a send that waits for room is canceled", "[engine][send][cancel]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p;
@@ -444,7 +446,7 @@ TEST_CASE("a send that waits for room is canceled", "[engine][send][cancel]")
 
 TEST_CASE("poll waits for a descriptor to become readable or writable", "[engine][poll]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p;
@@ -479,7 +481,7 @@ TEST_CASE("poll waits for a descriptor to become readable or writable", "[engine
 
 TEST_CASE("operations of different kinds run side by side, and a cancel ends only its own", "[engine][cancel]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p;
@@ -508,7 +510,7 @@ TEST_CASE("operations of different kinds run side by side, and a cancel ends onl
 
 TEST_CASE("wake ends a wait without limit, from any thread and before it begins", "[engine][wake]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     r.io->wake();
@@ -528,7 +530,7 @@ TEST_CASE("wake ends a wait without limit, from any thread and before it begins"
 
 TEST_CASE("a wait keeps its limit", "[engine][wait]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     r.spin(10);
@@ -543,7 +545,7 @@ TEST_CASE("a wait keeps its limit", "[engine][wait]")
 
 TEST_CASE("an operation destroyed in flight aborts with a message", "[engine][death]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     auto const end = in_child([kind] {
         rig r(kind);
@@ -559,7 +561,7 @@ TEST_CASE("an operation destroyed in flight aborts with a message", "[engine][de
 
 TEST_CASE("one byte at a time", "[engine][receive]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p(true);
@@ -579,7 +581,7 @@ TEST_CASE("one byte at a time", "[engine][receive]")
 
 TEST_CASE("an idle engine leaves received blocks with who holds them", "[engine][receive]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind, {2, 64, 256}, 64);
     pair p;
@@ -604,7 +606,7 @@ TEST_CASE("an idle engine leaves received blocks with who holds them", "[engine]
 
 TEST_CASE("a storm of cancels, shutdowns, resets and closes at every moment", "[engine][cancel][storm]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     unsigned const seed = GENERATE(1U, 2U, 3U, 4U, 5U, 6U, 7U, 8U);
     INFO(to_string(kind) << " seed " << seed);
     std::mt19937 random(seed);
@@ -699,7 +701,7 @@ TEST_CASE("a storm of cancels, shutdowns, resets and closes at every moment", "[
 
 TEST_CASE("receiving takes nothing from the heap in steady state", "[engine][receive][allocations]")
 {
-    auto const kind = each_engine();
+    auto const kind = each_variant();
     INFO(to_string(kind));
     rig r(kind);
     pair p;

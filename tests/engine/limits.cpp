@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // A listener at the limit of open files. In forked children, on both engines.
+#include "engine/rig.hpp"
+
 #include "core/core.hpp"
 
 #include "child.hpp"
@@ -43,7 +45,8 @@ struct listening_port
     sockaddr_in at{};
 };
 
-/// In a process of its own, once a byte comes out of `go`: connects `n` times, sends a byte on each, and expects it back. Gives how many failed.
+/// In a process of its own, once a byte comes out of `go`: connects `n` times, sends a byte on each, and expects it
+/// back. Gives 0 where all came.
 int all_echoed(sockaddr_in const& at, int n, int go)
 {
     char begin = 0;
@@ -133,7 +136,7 @@ task<> begin_limited(int begin)
 
 TEST_CASE("a thousand connections beyond the limit of open files are all served in the end", "[limits]")
 {
-    auto const kind = GENERATE(engine_kind::uring, engine_kind::asio);
+    auto const kind = each_engine();
     INFO(to_string(kind));
     listening_port port;
     auto const end = in_child([&] {
@@ -162,7 +165,7 @@ TEST_CASE("a thousand connections beyond the limit of open files are all served 
 
 TEST_CASE("a listener out of file descriptors rests, and recovers when some are free", "[limits]")
 {
-    auto const kind = GENERATE(engine_kind::uring, engine_kind::asio);
+    auto const kind = each_engine();
     INFO(to_string(kind));
     listening_port port;
     auto const end = in_child([&] {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Seccomp filters that refuse system calls to this process and its children: io_uring, as container runtimes do, and others.
+// Seccomp filters that refuse system calls to this process and its children: io_uring, as container runtimes do, and
+// others.
 #pragma once
 
 #include <cerrno>
@@ -21,13 +22,18 @@ inline bool install(std::vector<sock_filter>& code) noexcept
            ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0;
 }
 
+constexpr unsigned refused_with(int error) noexcept
+{
+    return SECCOMP_RET_ERRNO | (static_cast<unsigned>(error) & SECCOMP_RET_DATA);
+}
+
 /// Every call of these fails with `error`.
 inline bool refuse_calls(int error, std::initializer_list<unsigned> numbers)
 {
     std::vector<sock_filter> code{BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
     for (unsigned number : numbers) {
         code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1));
-        code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (static_cast<unsigned>(error) & SECCOMP_RET_DATA)));
+        code.push_back(BPF_STMT(BPF_RET | BPF_K, refused_with(error)));
     }
     code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
     return install(code);
@@ -52,7 +58,7 @@ inline bool refuse_uring_register(unsigned operation, int error)
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[1])),
         BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0x7fffffff), // liburing marks a registered ring there
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, operation, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (static_cast<unsigned>(error) & SECCOMP_RET_DATA)),
+        BPF_STMT(BPF_RET | BPF_K, refused_with(error)),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     return install(code);

@@ -19,6 +19,7 @@ int main(int argc, char** argv)
         return 2;
     }
     ::unsetenv("WRING_ENGINE");
+    ::setenv("WRING_TEST_REFUSED", argv[1], 1); // tests that name their engine name the other one
     ::execv(argv[2], argv + 2);
     std::perror(argv[2]);
     return 2;

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -19,6 +20,14 @@
 namespace wring::test {
 
 using namespace std::chrono_literals;
+
+/// Both, or the one that is left where a whole run has io_uring refused (refuse_uring.cpp).
+inline engine_kind each_engine()
+{
+    if (std::getenv("WRING_TEST_REFUSED"))
+        return engine_kind::asio;
+    return GENERATE(engine_kind::uring, engine_kind::asio);
+}
 
 inline constexpr auto patience = 60s; ///< nothing here takes long; this ends what hangs
 

@@ -40,7 +40,8 @@ int __wrap_io_uring_submit(io_uring* ring)
 
 TEST_CASE("a ring stands on the rung that it was told, or one below", "[uring][ladder]")
 {
-    constexpr unsigned characteristic[] = {IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_COOP_TASKRUN};
+    constexpr unsigned characteristic[] = {IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SINGLE_ISSUER,
+                                           IORING_SETUP_COOP_TASKRUN};
     for (unsigned rung = 0; rung < engine::ring::rungs; ++rung) {
         engine::ring r(4, 8, rung);
         CHECK((r.get()->flags & characteristic[rung]));
@@ -240,7 +241,8 @@ TEST_CASE("an engine that could not arm its wake-up does not wait", "[uring][wak
         r.io->wait(-1ns);
         for (std::size_t i = 0; i < ios.size(); ++i)
             ios[i]->cancel(*ops[i]);
-        return r.until([&] { return std::all_of(ops.begin(), ops.end(), [](auto& op) { return op->ended(); }); }) ? 7 : 1;
+        auto const all_ended = [&] { return std::all_of(ops.begin(), ops.end(), [](auto& op) { return op->ended(); }); };
+        return r.until(all_ended) ? 7 : 1;
     });
     CHECK(end.exited_with(7));
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "catch.hpp"
+#include "resources.hpp"
 
 #include <wring/endpoint.hpp>
 #include <wring/listener.hpp>
@@ -35,7 +36,7 @@ inline void on_loop(task<> body)
 {
     run_options options;
     options.handle_signals = false;
-    int const status = run(std::move(body), options);
+    int const status = run(std::move(body), test::resources(options));
     CHECK(status == 0);
 }
 
@@ -83,6 +84,13 @@ public:
 private:
     std::string path_;
 };
+
+/// The endpoint of an abstract Unix socket that no other process has: the same tests run side by side.
+inline std::string abstract_endpoint()
+{
+    static int number = 0;
+    return "unix:@wring-test-" + std::to_string(::getpid()) + "-" + std::to_string(++number);
+}
 
 /// A socket of this process that is not wring's.
 class raw_socket
@@ -235,6 +243,10 @@ struct pair_options
 
 inline task<stream_pair> connected(kind k, pair_options options = {})
 {
+    if (test::tiny()) {
+        options.small_buffers = true;
+        options.chunk = options.chunk == 0 ? 1 : options.chunk;
+    }
     if (k == kind::memory) {
         stream_pair_options in_memory;
         if (options.small_buffers) in_memory.capacity = 4096;
@@ -245,10 +257,7 @@ inline task<stream_pair> connected(kind k, pair_options options = {})
     std::string at = "127.0.0.1:0";
     if (k == kind::tcp6) at = "[::1]:0";
     if (k == kind::unix_path) at = "unix:" + folder / "pair";
-    if (k == kind::unix_abstract) {
-        static int number = 0;
-        at = "unix:@wring-test-" + std::to_string(::getpid()) + "-" + std::to_string(++number);
-    }
+    if (k == kind::unix_abstract) at = abstract_endpoint();
     auto server = listener::bind(at).value();
     auto client = co_await connect_stream(server.local());
     auto accepted = co_await server.accept();

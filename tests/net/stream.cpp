@@ -967,7 +967,7 @@ TEST_CASE("what is written arrives whole and in order")
 {
     on_every_kind(whole_and_in_order);
 }
-TEST_CASE("read_some gives what is there, read fills the buffer")
+TEST_CASE("read_some gives what is there, read fills the buffer", "[sizes]")
 {
     on_every_kind(read_some_gives_what_is_there);
 }
@@ -992,7 +992,7 @@ TEST_CASE("the end comes after what was written before it")
 {
     on_every_kind(end_after_what_was_written);
 }
-TEST_CASE("a destroyed stream delivers what was written")
+TEST_CASE("a destroyed stream delivers what was written", "[sizes]")
 {
     on_every_kind(destroyed_after_a_write);
 }
@@ -1000,7 +1000,7 @@ TEST_CASE("a stream destroyed with unread data in the system resets")
 {
     on_every_kind(destroyed_with_unread_data);
 }
-TEST_CASE("a stream destroyed with bytes taken in ends cleanly")
+TEST_CASE("a stream destroyed with bytes taken in ends cleanly", "[sizes]")
 {
     on_every_kind(destroyed_with_bytes_taken_in);
 }

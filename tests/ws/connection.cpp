@@ -26,6 +26,8 @@ TEST_CASE("messages of every kind and size are echoed")
             scope echoing;
             echoing.spawn(by_frames ? echo_frames(both.server) : echo(both.server));
             for (std::size_t size : {0U, 1U, 125U, 126U, 16'384U, 65'535U, 65'536U, 1U << 20}) {
+                if (by_frames && size > 16'384 && test::tiny())
+                    continue; // more parts than a message may have
                 std::string const text(size, 't');
                 auto const sent = co_await both.client.write(text);
                 CHECK(sent.has_value());
@@ -214,7 +216,7 @@ std::size_t allocations_of(kind k, std::size_t size, int in_flight, bool by_fram
 
 } // namespace
 
-TEST_CASE("steady state takes nothing from the heap")
+TEST_CASE("steady state takes nothing from the heap", "[sizes]")
 {
     for (std::size_t size : {64U, 1000U, 5000U, 16'384U})
         for (int in_flight : {1, 16})

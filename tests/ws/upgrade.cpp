@@ -696,7 +696,7 @@ TEST_CASE("frames in the segment of the request are delivered in order")
             byte_string all = from_text(request_text());
             for (std::size_t i = 0; i < count; ++i)
                 append(all, masked(0x81, std::to_string(i)));
-            co_await send(streams.second, all);
+            co_await send_text(streams.second, to_text(all)); // at once
             auto ws = co_await upgrade(std::move(streams.first), quiet_server());
             CHECK(ws.has_value());
             for (std::size_t i = 0; i < count; ++i) {

@@ -175,7 +175,7 @@ TEST_CASE("what was read is sent as it was, though the next read comes before it
     });
 }
 
-TEST_CASE("frames written in one turn leave in one send")
+TEST_CASE("frames written in one turn leave in one send", "[sizes]")
 {
     on_loop([]() -> task<> {
         auto both = co_await raw_client();
@@ -199,7 +199,7 @@ TEST_CASE("frames written in one turn leave in one send")
     }());
 }
 
-TEST_CASE("small messages posted in one turn leave in one send, and cost little more than their bytes")
+TEST_CASE("small messages posted in one turn leave in one send, and cost little more than their bytes", "[sizes]")
 {
     on_loop([]() -> task<> {
         auto both = co_await raw_client();
@@ -755,7 +755,7 @@ TEST_CASE("operations that fail at once, and nobody looks, leave the loop its tu
         }(which));
 }
 
-TEST_CASE("a peer that takes large messages as fast as they are written leaves the loop its turns")
+TEST_CASE("a peer that takes large messages as fast as they are written leaves the loop its turns", "[sizes]")
 {
     on_loop([]() -> task<> {
         auto both = co_await raw_client(kind::unix_path);

@@ -57,14 +57,14 @@ struct host_port
 };
 [[nodiscard]] result<host_port> split_host_port(std::string_view text) noexcept;
 
-/// Failures of the system's resolver, by their EAI_ numbers. EAI_AGAIN, a name server that does not answer for now, equals
-/// std::errc::resource_unavailable_try_again.
+/// Failures of the system's resolver, by their EAI_ numbers. EAI_AGAIN, a name server that does not answer for now,
+/// equals std::errc::resource_unavailable_try_again.
 [[nodiscard]] std::error_category const& resolver_category() noexcept;
 
 /// The addresses of `host` (a name or a literal) with `port`, in the system's order of preference (RFC 6724).
-/// Runs getaddrinfo on the thread pool (see offload). A cancel completes it at once with errc::canceled; the look-up itself
-/// ends in the background. errc::host_not_found where the name has no address; other errors in resolver_category() or
-/// the system's, as where the pool can have no thread.
+/// Runs getaddrinfo on the thread pool (see offload). A cancel completes it at once with errc::canceled; the look-up
+/// itself ends in the background. errc::host_not_found where the name has no address; other errors in
+/// resolver_category() or the system's, as where the pool can have no thread.
 task<result<std::vector<endpoint>>> resolve(std::string host, std::uint16_t port);
 
 /// The same for an endpoint's text; a Unix or literal address comes back as it is.

@@ -30,25 +30,25 @@ public:
     listener& operator=(listener&&) noexcept;
     ~listener();
 
-    /// Binds and listens, on the calling thread's loop. `text` as in endpoint::parse; a name such as `localhost:80` is looked up, which may block, so
-    /// bind at start-up. Port 0 lets the system choose: see local(). A Unix path left over by a
-    /// process that has ended is replaced; one in use gives EADDRINUSE.
+    /// Binds and listens, on the calling thread's loop. `text` as in endpoint::parse; a name such as `localhost:80` is
+    /// looked up, which may block, so bind at start-up. Port 0 lets the system choose: see local(). A Unix path left
+    /// over by a process that has ended is replaced; one in use gives EADDRINUSE.
     [[nodiscard]] static result<listener> bind(std::string_view text, listen_options options = {});
 
-    /// Takes over a listening socket (systemd activation, a parent process); made non-blocking and close-on-exec. An error
-    /// leaves `fd` open and with the caller.
+    /// Takes over a listening socket (systemd activation, a parent process); made non-blocking and close-on-exec. An
+    /// error leaves `fd` open and with the caller.
     [[nodiscard]] static result<listener> adopt(int fd, listen_options options = {});
 
     class accept_operation;
 
     /// Completes with the next connection, or an error: errc::canceled, errc::closed after close(), or a system
-    /// error that the listener can't recover from. Out of file descriptors, of memory or of room in epoll is none: it is
-    /// reported once on standard error, and accepting goes on when that has passed. One coroutine at a time (errc::busy).
-    /// Some connections are accepted before they are asked for, 64 or a few more.
-    /// A cancel loses no connection: one that had been accepted is given by the next accept. When the loop is asked to
-    /// stop, though (this_loop().request_stop(), run()'s signals), the pending or the next accept ends with errc::canceled
-    /// and the listener closes, so that newcomers are refused while the program drains.
-    /// Not to be destroyed while a coroutine waits here: that aborts with a message.
+    /// error that the listener can't recover from. Out of file descriptors, of memory or of room in epoll is none: it
+    /// is reported once on standard error, and accepting goes on when that has passed. One coroutine at a time
+    /// (errc::busy). Some connections are accepted before they are asked for, 64 or a few more. A cancel loses no
+    /// connection: one that had been accepted is given by the next accept. When the loop is asked to stop, though
+    /// (this_loop().request_stop(), run()'s signals), the pending or the next accept ends with errc::canceled and the
+    /// listener closes, so that newcomers are refused while the program drains. Not to be destroyed while a coroutine
+    /// waits here: that aborts with a message.
     [[nodiscard]] accept_operation accept() noexcept;
 
     /// Stops listening; a pending accept ends with errc::closed. Connections that were not accepted yet are closed.

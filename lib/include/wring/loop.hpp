@@ -25,18 +25,19 @@ enum class engine_kind : std::uint8_t {
 /// "auto", "uring" or "asio"; anything else is an error.
 [[nodiscard]] result<engine_kind> parse_engine(std::string_view text) noexcept;
 
+/// run() refuses values outside of what is said here, with a line on standard error and exit status 1.
 struct run_options
 {
-    unsigned threads = 1;                            ///< loops, each on a thread of its own; 0 = one per processor
-    engine_kind engine = engine_kind::automatic;     ///
-    bool pin = false;                                ///< binds loop i to the i-th processor this process may use
-    bool handle_signals = true;                      ///< SIGINT and SIGTERM request stop; a second one ends at once
-    std::uint32_t receive_buffer_size = 16 * 1024;   ///< bytes per buffer lent to the kernel
-    std::uint32_t receive_buffers = 64;              ///< buffers lent to the kernel per loop at most, a power of 2;
-                                                     ///< 16 at first, more where they do not suffice
-    std::uint32_t submission_entries = 512;          ///< io_uring: submission queue
-    std::uint32_t completion_entries = 4096;         ///< io_uring: completion queue
-    std::chrono::milliseconds drain{10'000};         ///< after the root has ended: longest wait for closing connections
+    unsigned threads = 1;                          ///< loops, each on a thread of its own, at most 1024; 0: as processors
+    engine_kind engine = engine_kind::automatic;   ///< where automatic, WRING_ENGINE overrides it
+    bool pin = false;                              ///< binds loop i to the i-th processor this process may use
+    bool handle_signals = true;                    ///< SIGINT and SIGTERM request stop; a second one ends at once
+    std::uint32_t receive_buffer_size = 16 * 1024; ///< bytes per buffer lent to the kernel: 64 to 16 MiB
+    std::uint32_t receive_buffers = 64;            ///< buffers lent to the kernel per loop at most: 1 to 32768, rounded
+                                                   ///< up to a power of 2; 16 at first, more where they do not suffice
+    std::uint32_t submission_entries = 512;        ///< io_uring: submission queue, 1 to 32768
+    std::uint32_t completion_entries = 4096;       ///< io_uring: completion queue, submission_entries to 65536
+    std::chrono::milliseconds drain{10'000};       ///< after the root has ended: longest wait for closing connections
 };
 
 static_assert(std::is_trivially_destructible_v<run_options>, "g++ 12 destroys such temporaries twice");
@@ -55,26 +56,58 @@ struct posted_call
     virtual void call() = 0;
     posted_call* next = nullptr;
 };
+
+template <class F>
+std::unique_ptr<posted_call> make_posted(F fn)
+{
+    struct posted final : posted_call
+    {
+        explicit posted(F&& f) : fn(std::move(f)) {}
+        void call() override { fn(); }
+        F fn;
+    };
+    return std::make_unique<posted>(std::move(fn));
+}
+
+void post_call(loop& to, std::unique_ptr<posted_call> call) noexcept;
+class loop_mailbox;
 } // namespace detail
+
+/// The way to a loop from other threads that may outlive it. Copyable; keeps nothing alive.
+class loop_handle
+{
+public:
+    /// As loop::post. False, and `fn` is destroyed unrun, where the loop has ended.
+    template <class F>
+    bool post(F fn) const
+    {
+        return post_call(detail::make_posted(std::move(fn)));
+    }
+
+private:
+    friend class loop;
+    explicit loop_handle(std::shared_ptr<detail::loop_mailbox> mailbox) noexcept : mailbox_(std::move(mailbox)) {}
+    bool post_call(std::unique_ptr<detail::posted_call> call) const noexcept;
+    std::shared_ptr<detail::loop_mailbox> mailbox_;
+};
 
 /// One event loop. Its objects (streams, connections, scopes, timers) belong to its thread and never move.
 class loop
 {
 public:
-    /// Runs `fn` on the loop's thread, in a later turn. The only call of wring that may come from any thread; the
-    /// loop must be running. What was posted and not yet run when the loop ends is destroyed unrun.
-    /// An exception that leaves `fn` ends the process.
+    /// Runs `fn` on the loop's thread, in a later turn; calls from one thread run in their order. May come from any
+    /// thread, as only this and loop_handle::post may; the loop must be running: where it may have ended use handle().
+    /// What was posted and not yet run when the loop ends is destroyed unrun. An exception that leaves `fn` ends the
+    /// process.
+    ///
+    /// Never waits, so what is posted is not bounded: whoever may post faster than the loop runs has to count.
     template <class F>
     void post(F fn)
     {
-        struct posted final : detail::posted_call
-        {
-            explicit posted(F&& f) : fn(std::move(f)) {}
-            void call() override { fn(); }
-            F fn;
-        };
-        post_call(std::make_unique<posted>(std::move(fn)));
+        detail::post_call(*this, detail::make_posted(std::move(fn)));
     }
+    /// For threads that may outlive the loop.
+    [[nodiscard]] loop_handle handle() const noexcept;
 
     /// The engine that this loop runs on: uring or asio.
     [[nodiscard]] engine_kind engine() const noexcept;
@@ -89,8 +122,8 @@ public:
 
 private:
     friend class detail::loop_core;
+    friend void detail::post_call(loop& to, std::unique_ptr<detail::posted_call> call) noexcept;
     explicit loop(detail::loop_core& core) noexcept : core_(core) {}
-    void post_call(std::unique_ptr<detail::posted_call> call);
     detail::loop_core& core_;
 };
 
@@ -115,10 +148,12 @@ int run(F factory, run_options options = {})
 
 /// Awaits POSIX signals: `signals hup(SIGHUP); while (co_await hup.next()) reload();`
 /// While the object lives its signals do not have their default effect. Signals that come faster than they are
-/// awaited are merged, as the system does.
+/// awaited are merged, as the system does. Belongs to the loop that it was made on, and must not be destroyed while a
+/// coroutine waits for it: that aborts with a message.
 class signals
 {
 public:
+    /// Throws std::system_error for what is no signal or can't be awaited (0, SIGKILL), and for the same one twice.
     explicit signals(int signal_number);
     signals(int first, int second);
     signals(signals const&) = delete;
@@ -151,6 +186,7 @@ public:
     next_operation next() noexcept { return next_operation(*this); }
 
 private:
+    void claim(std::size_t n);
     void raised() noexcept;
     int take() noexcept;
 
@@ -161,9 +197,9 @@ private:
     next_operation* waiting_ = nullptr;
 };
 
-/// The number of threads that offload() and name resolution run on, 4 where nothing is said; takes effect if called before
-/// their first use, which starts the threads. They are not there in a process forked after that, where neither must be
-/// used: fork first.
+/// The number of threads that offload() and name resolution run on, 4 where nothing is said; takes effect if called
+/// before their first use, which starts the threads. They are not there in a process forked after that, where neither
+/// must be used: fork first.
 void set_offload_threads(unsigned count) noexcept;
 
 namespace detail {

@@ -64,8 +64,9 @@ public:
         bool ready_ = false; ///< in the loop's queue
     };
 
-    /// Completes when there are no children left (at once where there are none; those that are spawned meanwhile are waited
-    /// for too), then rethrows the first exception of a child. One coroutine at a time. A cancel requests stop on the children and goes on waiting.
+    /// Completes when there are no children left (at once where there are none; those that are spawned meanwhile are
+    /// waited for too), then rethrows the first exception of a child. One coroutine at a time. A cancel requests stop
+    /// on the children and goes on waiting.
     join_operation join() noexcept { return join_operation(*this); }
 
 private:

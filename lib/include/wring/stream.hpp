@@ -32,7 +32,11 @@ static_assert(std::is_trivially_destructible_v<keepalive_options>);
 ///
 /// One coroutine may read while others write. Errors are sticky in their direction: after an error or the end
 /// of the stream later calls give the same. Destroying the stream closes it: what was written is
-/// still delivered by the system; what was received and not read is dropped.
+/// still delivered by the system; what was received and not read is dropped. It must not be destroyed while a coroutine
+/// waits on it, which aborts with a message; it may be moved. One that was moved from can only be assigned to or
+/// destroyed.
+///
+/// Once something has been read, receiving goes on by itself until 64 KiB are unread; then the peer has to wait.
 class stream
 {
 public:
@@ -43,10 +47,10 @@ public:
     class read_operation;
     class write_operation;
 
-    /// Completes when at least one byte has come; gives the part of `buffer` that was filled.
-    /// errc::end_of_stream at the end, a system error (ECONNRESET ...) after a failure, errc::busy where another
-    /// coroutine is reading. `buffer` must live until the await returns.
-    /// A cancel completes it with errc::canceled and loses no byte: a later read gets them.
+    /// Completes when at least one byte has come; gives the part of `buffer` that was filled. An empty `buffer`
+    /// completes it at once. errc::end_of_stream at the end, a system error (ECONNRESET ...) after a failure,
+    /// errc::busy where another coroutine is reading. `buffer` must live until the await returns. A cancel completes it
+    /// with errc::canceled and loses no byte: a later read gets them.
     [[nodiscard]] read_operation read_some(std::span<std::byte> buffer) noexcept;
 
     /// As read_some, but completes when the whole of `buffer` is filled. errc::end_of_stream where the
@@ -83,13 +87,14 @@ public:
     /// The file descriptor, still owned by the stream; -1 for an in-memory one.
     [[nodiscard]] int native_handle() const noexcept;
 
-    /// Takes over a connected stream socket, on the calling thread's loop; made non-blocking and close-on-exec. An error
-    /// leaves `fd` open and with the caller.
+    /// Takes over a connected stream socket, on the calling thread's loop; made non-blocking and close-on-exec. An
+    /// error leaves `fd` open and with the caller.
     [[nodiscard]] static result<stream> adopt(int fd);
 
     /// Gives the socket up: completes with its file descriptor (non-blocking), and the stream is closed.
-    /// errc::busy where received bytes are unread or an operation is pending; the stream stays as it was then.
-    /// Not to be moved or destroyed meanwhile. A cancel has no effect: it completes soon in any case.
+    /// errc::busy where received bytes are unread or an operation is pending, another release() included; the stream
+    /// stays as it was then. An in-memory one gives ENOTSUP. Not to be moved or destroyed meanwhile. A cancel has no
+    /// effect: it completes soon in any case.
     task<result<int>> release();
 
 private:
@@ -165,8 +170,10 @@ static_assert(std::is_trivially_destructible_v<connect_stream_options>);
 
 /// Connects to `text`: `host:port`, a literal address, `unix:/path` or `unix:@abstract`. A name's addresses are tried
 /// in the manner of RFC 8305 (happy eyeballs): families interleaved, the next one started when the last has
-/// failed or attempt_delay has passed; the first that connects wins. Completes with the stream, or the
-/// error of the last attempt. A cancel ends every attempt and completes it with errc::canceled.
+/// failed or attempt_delay has passed; the first that connects wins. Completes with the stream, on the calling
+/// coroutine's loop, or with the error of the look-up (see resolve) or of the last attempt. It has no time limit but
+/// the system's, minutes for TCP, and none where the queue of a Unix listener is full: see timeout(). A cancel ends
+/// every attempt and completes it with errc::canceled.
 task<result<stream>> connect_stream(std::string text, connect_stream_options options = {});
 task<result<stream>> connect_stream(endpoint to, connect_stream_options options = {});
 

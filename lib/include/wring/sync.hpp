@@ -33,6 +33,16 @@ public:
         }
     };
 
+    wait_list() = default;
+    wait_list(wait_list const&) = delete;
+    wait_list& operator=(wait_list const&) = delete;
+    ~wait_list()
+    {
+        if (head_)
+            fatal("wring: an event or a channel was destroyed while a coroutine waits on it; children must end before "
+                  "their parents");
+    }
+
     [[nodiscard]] bool empty() const noexcept { return !head_; }
 
     void add(node& n) noexcept
@@ -69,7 +79,8 @@ private:
 
 } // namespace detail
 
-/// A flag that coroutines wait for. Stays set until reset.
+/// A flag that coroutines wait for. Stays set until reset. Must outlive those who wait: to destroy it under one aborts
+/// with a message.
 class event
 {
 public:
@@ -102,8 +113,8 @@ public:
         event& event_;
     };
 
-    /// Completes when the event is set, at once where it is. Any number of coroutines may wait; set() wakes all.
-    /// A cancel completes it with errc::canceled. The event must outlive those who wait.
+    /// Completes when the event is set, at once where it is. Any number of coroutines may wait; set() wakes all, even
+    /// where a reset() follows before they run. A cancel completes it with errc::canceled.
     wait_operation wait() noexcept { return wait_operation(*this); }
 
 private:
@@ -112,6 +123,8 @@ private:
 };
 
 /// A bounded FIFO between coroutines of one loop. Any number may send and receive; each value reaches one receiver.
+/// Must outlive those who wait: to destroy it under one aborts with a message. T moves, and must not throw when it
+/// does.
 template <class T>
 class channel
 {
@@ -137,7 +150,7 @@ public:
         {
             if (canceled)
                 return errc::canceled;
-            return refused_ || (channel_.closed_ && !waited_) ? result<>(errc::queue_closed) : result<>();
+            return refused_ || (!waited_ && channel_.closed_) ? result<>(errc::queue_closed) : result<>();
         }
 
     private:
@@ -176,17 +189,19 @@ public:
         std::optional<T> value_;
     };
 
-    /// Completes when there was room and the value is in the channel; errc::queue_closed after close().
-    /// A cancel completes it with errc::canceled, and the value is dropped.
+    /// Completes when there was room and the value is in the channel, or with its receiver; senders that wait have
+    /// their turn in the order they came. errc::queue_closed, and the value is dropped, after close(). A cancel
+    /// completes it with errc::canceled, and the value is dropped.
     send_operation send(T value) { return send_operation(*this, std::move(value)); }
 
-    /// Completes with the oldest value, or errc::queue_closed where the channel is closed and empty.
-    /// A cancel completes it with errc::canceled and loses no value.
+    /// Completes with the oldest value, or errc::queue_closed where the channel is closed and empty. Receivers have
+    /// their turn in the order they came. A cancel completes it with errc::canceled and loses no value.
     receive_operation receive() noexcept { return receive_operation(*this); }
 
     /// Puts `value` in and returns true, or leaves it as it is where the channel is full or closed.
     bool try_send(T& value) { return !closed_ && senders_.empty() && offer(value); }
 
+    /// The oldest value; nothing where the channel is empty.
     std::optional<T> try_receive()
     {
         if (values_.empty())

@@ -142,8 +142,12 @@ private:
 } // namespace detail
 
 /// Awaits `op` for `d` at most. When time is up `op` is canceled and its own completion awaited: where it has
-/// still succeeded its value is given, else errc::timed_out. Where `op` is cancel-safe nothing is lost.
-/// For an `op` that gives a plain T the result is a result<T>. A cancel from outside cancels `op`.
+/// still succeeded its value is given, else errc::timed_out. Where `op` is cancel-safe nothing is lost. One that does
+/// not hear of a cancel (offload, a task that goes on) is awaited to its end, however late. Time runs from the await
+/// on, in milliseconds rounded up; with 0 or less `op` is canceled in the next turn of the loop, and what completes at
+/// once still gives its value. `op` is moved in; what it refers to must live until the await returns. For an `op` that
+/// gives a plain T the result is a result<T>; a void one gives errc::timed_out where time was up when it ended. A
+/// cancel from outside cancels `op`. An exception of `op` is rethrown.
 template <class A>
 auto timeout(duration d, A op) -> task<typename detail::as_result<detail::await_result<A&&>>::type>
 {
@@ -164,7 +168,8 @@ auto timeout(duration d, A op) -> task<typename detail::as_result<detail::await_
     }
 }
 
-/// Awaits `op`, which a stop request on `token`, from any thread, cancels: the bridge from std::stop_token.
+/// Awaits `op`, which a stop request on `token`, from any thread, cancels: the bridge from std::stop_token. It must not
+/// come after the loop has ended.
 template <class A>
 auto with_stop_token(std::stop_token token, A op) -> task<detail::await_result<A&&>>
 {
@@ -178,12 +183,11 @@ auto with_stop_token(std::stop_token token, A op) -> task<detail::await_result<A
         std::shared_ptr<detail::stop_state*> const& slot;
     } guard{slot};
     loop& here = this_loop();
-    auto forward = [slot, &here] {
-        here.post([slot] {
-            if (*slot)
-                (*slot)->request();
-        });
-    };
+    auto request = detail::make_posted([slot] { // now, as a request for which there is no memory would be lost
+        if (*slot)
+            (*slot)->request();
+    });
+    auto forward = [&request, &here] { detail::post_call(here, std::move(request)); };
     std::stop_callback<decltype(forward)> bridge(std::move(token), std::move(forward));
     co_return co_await std::move(op);
 }
@@ -325,8 +329,8 @@ auto when_all(A... ops)
 }
 
 /// Awaits `ops` concurrently until the first has ended; the others are canceled and awaited. Gives a
-/// variant whose index says which was first (or rethrows its exception). What a loser still gave is dropped: race operations that are
-/// cancel-safe. A loser's exception is dropped too. A cancel cancels all.
+/// variant whose index says which was first (or rethrows its exception). What a loser still gave is dropped: race
+/// operations that are cancel-safe. A loser's exception is dropped too. A cancel cancels all.
 template <class... A>
     requires(sizeof...(A) > 0)
 auto when_any(A... ops)

@@ -33,13 +33,14 @@ public:
     };
 
     /// Completes with the next datagram, put in `buffer`, which must live until then. One that is larger than
-    /// `buffer` is dropped with errc::message_too_large. One coroutine at a time (errc::busy). A cancel completes it with
-    /// errc::canceled and loses no datagram.
+    /// `buffer` is dropped with errc::message_too_large. One coroutine at a time (errc::busy). A cancel completes it
+    /// with errc::canceled and loses no datagram.
     task<result<datagram>> receive_from(std::span<std::byte> buffer);
 
-    /// Completes when the system has taken the datagram: at once, but for a Unix receiver whose queue is full, which is tried
-    /// again every few milliseconds. `bytes` must live until then. An error of an earlier datagram (ECONNREFUSED) may be
-    /// reported here. One coroutine at a time (errc::busy), beside one that receives. A cancel before that sends nothing.
+    /// Completes when the system has taken the datagram: at once, but for a Unix receiver whose queue is full, which is
+    /// tried again every few milliseconds. `bytes` must live until then. An error of an earlier datagram (ECONNREFUSED)
+    /// may be reported here. One coroutine at a time (errc::busy), beside one that receives. A cancel before that sends
+    /// nothing.
     task<result<>> send_to(std::span<std::byte const> bytes, endpoint to);
 
     [[nodiscard]] endpoint local() const;

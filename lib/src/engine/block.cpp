@@ -104,6 +104,9 @@ bool block_queue::merge_front() noexcept
     block* second = head_ ? head_->next : nullptr;
     if (!second)
         return false;
+    // What lies in front of its bytes is written to. Of a block that somebody else holds that may be his: one received
+    // directly (engine::descriptor::receive_into) comes behind what its holder has, but then it is the first.
+    assert(second->references == 1 && "a block that somebody holds is never behind another");
     std::size_t const n = head_->size();
     if (n > static_cast<std::size_t>(second->begin - second->storage()))
         return false;

@@ -145,7 +145,8 @@ public:
             pop();
     }
 
-    /// Puts the first block's bytes in front of the second's. False where there is no second block or no room.
+    /// Puts the first block's bytes in front of the second's, which nobody else may hold. False where there is no
+    /// second block or no room.
     bool merge_front() noexcept;
 
     /// Copies up to out.size() bytes out and drops them.

@@ -176,8 +176,8 @@ struct refusal
     int code = 0;
     std::string cause;
 };
-/// Tries in earnest what the engine uses: set-up flags, opcodes, a buffer ring, a multishot receive on a socket pair and its
-/// cancel. Once per process; later calls give the same answer.
+/// Tries in earnest what the engine uses: set-up flags, opcodes, a buffer ring, a multishot receive on a socket pair
+/// and its cancel. Once per process; later calls give the same answer.
 [[nodiscard]] refusal const& probe_uring();
 /// What an error of io_uring's set-up most likely means.
 [[nodiscard]] refusal explain(std::system_error const& e);

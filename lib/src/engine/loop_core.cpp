@@ -38,8 +38,8 @@ std::unique_ptr<engine::engine> make_engine(run_options const& options, engine::
     engine::refusal refused = engine::probe_uring();
     if (refused.code == 0) {
         try {
-            return engine::make_uring_engine(blocks, {std::bit_ceil(options.receive_buffers), options.submission_entries,
-                                                      options.completion_entries});
+            return engine::make_uring_engine(blocks, {std::bit_ceil(options.receive_buffers),
+                                                      options.submission_entries, options.completion_entries});
         } catch (std::system_error const& e) { // the probe had a ring, but there is none for this loop
             refused = engine::explain(e);
         }
@@ -56,9 +56,9 @@ std::unique_ptr<engine::engine> make_engine(run_options const& options, engine::
 }
 } // namespace
 
-void log_line(std::string const& text) noexcept
+void log_line(std::string_view text) noexcept
 {
-    std::fprintf(stderr, "%s\n", text.c_str());
+    std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
 }
 
 // Not inlined: compilers may keep a thread's address across the suspension of a coroutine.
@@ -76,9 +76,9 @@ loop_core& loop_core::require() noexcept
 }
 
 loop_core::loop_core(run_options const& options, unsigned index, shared_run* run) :
-    options_(options), index_(index), run_(run), handle_(*this), blocks_(options.receive_buffer_size + frame_header_room),
-    engine_(make_engine(options, blocks_)), start_(clock::now()), now_(start_), timers_(0),
-    mailbox_(std::make_shared<loop_mailbox>(*this))
+    options_(options), index_(index), run_(run), handle_(*this),
+    blocks_(options.receive_buffer_size + frame_header_room), engine_(make_engine(options, blocks_)),
+    start_(clock::now()), now_(start_), timers_(0), mailbox_(std::make_shared<loop_mailbox>(*this))
 {
     current_loop = this;
     signal_hub::attach(*engine_);
@@ -161,11 +161,11 @@ void loop_core::turn(bool may_wait)
         if (posted_.load(std::memory_order_seq_cst) || signal_hub::pending(signals_seen_))
             limit = std::chrono::nanoseconds{0};
     }
+    now_is_old_ = true; // so that what completes in there sees the time of that, not of the turn before
     engine_->wait(limit);
     parked_.store(false, std::memory_order_relaxed);
 
-    read_clock();
-    timers_.advance(std::chrono::duration_cast<std::chrono::milliseconds>(now_ - start_).count());
+    timers_.advance(std::chrono::duration_cast<std::chrono::milliseconds>(now() - start_).count());
     if (signal_hub::pending(signals_seen_))
         signal_hub::deliver(*this, signals_seen_);
     if (stop_asked_.load(std::memory_order_relaxed) && !stop_.requested())
@@ -210,11 +210,6 @@ void loop_core::run_turn_ends() noexcept
     }
 }
 
-void loop_core::read_clock() noexcept
-{
-    now_ = clock::now();
-}
-
 void loop_core::arm(timer_node& node, clock::time_point when) noexcept
 {
     timers_.arm(node, std::chrono::ceil<std::chrono::milliseconds>(when - start_).count());
@@ -238,11 +233,13 @@ void loop_core::ask_stop() noexcept
     engine_->wake(); // the write and the read of its eventfd order the two
 }
 
-void loop_mailbox::post(std::unique_ptr<posted_call> call) noexcept
+bool loop_mailbox::post(std::unique_ptr<posted_call> call) noexcept
 {
     std::lock_guard lock(mutex_);
-    if (core_)
-        core_->post(std::move(call));
+    if (!core_)
+        return false;
+    core_->post(std::move(call));
+    return true;
 }
 
 void loop_mailbox::close() noexcept
@@ -292,9 +289,19 @@ loop& this_loop() noexcept
     return detail::loop_core::require().handle();
 }
 
-void loop::post_call(std::unique_ptr<detail::posted_call> call)
+void detail::post_call(loop& to, std::unique_ptr<posted_call> call) noexcept
 {
-    core_.post(std::move(call));
+    to.core_.post(std::move(call));
+}
+
+bool loop_handle::post_call(std::unique_ptr<detail::posted_call> call) const noexcept
+{
+    return mailbox_->post(std::move(call));
+}
+
+loop_handle loop::handle() const noexcept
+{
+    return loop_handle(core_.mailbox());
 }
 
 engine_kind loop::engine() const noexcept

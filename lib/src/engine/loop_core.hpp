@@ -23,8 +23,8 @@ struct shared_run;
 struct turn_end
 {
     turn_end* next = nullptr;
-    bool queued = false;
     void (*call)(turn_end&) noexcept = nullptr;
+    bool queued = false; // last: what derives from this may use the bytes behind it
 };
 
 /// What belongs to a loop and must not outlive it.
@@ -35,7 +35,8 @@ class loop_mailbox
 {
 public:
     explicit loop_mailbox(loop_core& core) noexcept : core_(&core) {}
-    void post(std::unique_ptr<posted_call> call) noexcept;
+    /// False where the loop has ended.
+    bool post(std::unique_ptr<posted_call> call) noexcept;
     void close() noexcept;
 
 private:
@@ -51,8 +52,8 @@ public:
 
     /// Runs `root` to its end. Gives the exception that left it.
     std::exception_ptr run(task<> root);
-    /// Runs until nothing is left closing, for run_options::drain. What is left a second after that is a bug: it ends the
-    /// process with a message that names it.
+    /// Runs until nothing is left closing, for run_options::drain. What is left a second after that is a bug: it ends
+    /// the process with a message that names it.
     void drain();
 
     void at_turn_end(turn_end& entry) noexcept
@@ -81,7 +82,13 @@ public:
     }
 
     void arm(timer_node& node, clock::time_point when) noexcept;
-    [[nodiscard]] clock::time_point now() const noexcept { return now_; }
+    /// Read once a turn, after the wait, when it is first asked for.
+    [[nodiscard]] clock::time_point now() const noexcept
+    {
+        if (std::exchange(now_is_old_, false))
+            now_ = clock::now();
+        return now_;
+    }
 
     void post(std::unique_ptr<posted_call> call) noexcept;
     [[nodiscard]] std::shared_ptr<loop_mailbox> const& mailbox() const noexcept { return mailbox_; }
@@ -114,7 +121,6 @@ private:
     void run_posted() noexcept; // an exception in there ends the process
     void run_ready();
     void run_turn_ends() noexcept;
-    void read_clock() noexcept;
     void drain_expired(timer_node& limit) noexcept;
     void child_done(promise_base&) noexcept override { root_done_ = true; }
 
@@ -125,7 +131,8 @@ private:
     engine::block_pool blocks_;
     std::unique_ptr<engine::engine> engine_;
     clock::time_point start_;
-    clock::time_point now_;
+    mutable clock::time_point now_;
+    mutable bool now_is_old_ = false;
     engine::timer_wheel timers_;
     std::shared_ptr<loop_mailbox> mailbox_;
     turn_end* turn_end_head_ = nullptr;
@@ -147,11 +154,11 @@ private:
     std::atomic<bool> stop_asked_{false};
 };
 
-/// Runs `work`, which must not throw, on the thread pool and then `done` on `loop`, if it still exists. Throws where there
-/// is no thread or no memory; nothing will run then.
+/// Runs `work`, which must not throw, on the thread pool and then `done` on `loop`, if it still exists. Throws where
+/// there is no thread or no memory; nothing will run then.
 void run_detached(loop_core& loop, std::function<void()> work, std::function<void()> done);
 
 /// Prints one line to standard error: what the operator of a program should know.
-void log_line(std::string const& text) noexcept;
+void log_line(std::string_view text) noexcept;
 
 } // namespace wring::detail

@@ -2,6 +2,7 @@
 #include "engine/run_state.hpp"
 #include "engine/signal_hub.hpp"
 
+#include <cstdio>
 #include <fmt/format.h>
 #include <optional>
 #include <sched.h>
@@ -59,9 +60,14 @@ void report(shared_run& shared, std::exception_ptr const& failure) noexcept
     try {
         std::rethrow_exception(failure);
     } catch (std::exception const& e) {
-        std::lock_guard lock(shared.mutex);
-        if (shared.reported.insert(e.what()).second)
-            log_line(fmt::format("wring: {}", e.what()));
+        bool first = true;
+        try {
+            std::lock_guard lock(shared.mutex);
+            first = shared.reported.insert(e.what()).second;
+        } catch (std::bad_alloc const&) { // then rather twice
+        }
+        if (first)
+            std::fprintf(stderr, "wring: %s\n", e.what());
     } catch (...) {
         log_line("wring: an exception of unknown type left the root task");
     }
@@ -110,8 +116,38 @@ bool run_loop(shared_run& shared, unsigned index, task_factory make, void* argum
 
 } // namespace
 
+namespace {
+
+/// What is wrong with the options; empty where nothing is.
+std::string complaint(run_options const& o)
+{
+    auto check = [](char const* name, auto value, auto least, auto most) {
+        if (value >= least && value <= most)
+            return std::string();
+        return fmt::format("wring: run_options::{} is {}; it must be from {} to {}", name, value, least, most);
+    };
+    constexpr std::int64_t year = 365LL * 24 * 3600 * 1000;
+    for (auto const& one : {
+             check("threads", o.threads, 0U, 1024U),
+             check("receive_buffer_size", o.receive_buffer_size, 64U, 1U << 24),
+             check("receive_buffers", o.receive_buffers, 1U, 1U << 15),
+             check("submission_entries", o.submission_entries, 1U, 1U << 15),
+             check("completion_entries", o.completion_entries, o.submission_entries, 1U << 16),
+             check("drain", std::int64_t{o.drain.count()}, std::int64_t{0}, year),
+         })
+        if (!one.empty())
+            return one;
+    return {};
+}
+
+} // namespace
+
 int run(task_factory make, void* argument, run_options const& options)
 {
+    if (auto const wrong = complaint(options); !wrong.empty()) {
+        log_line(wrong);
+        return 1;
+    }
     unsigned const threads = options.threads ? options.threads : std::max(1U, std::thread::hardware_concurrency());
     run_options settled = options;
     settled.threads = threads;
@@ -130,7 +166,7 @@ int run(task_factory make, void* argument, run_options const& options)
         try {
             for (unsigned i = 1; i < threads; ++i)
                 others.emplace_back(one_loop, i);
-        } catch (std::system_error const& e) {
+        } catch (std::exception const& e) { // no thread, or no memory for one
             log_line(fmt::format("wring: can't start thread {} of {}: {}", others.size() + 2, threads, e.what()));
             shared.request_stop();
             good = false;

@@ -26,7 +26,7 @@ struct shared_run
         unsigned users = 0; ///< listeners on such a socket; the last one closes the copy
     };
     std::map<std::string, listening_socket> listening; ///< "text#n"; under the mutex
-    std::set<std::string> reported;                    ///< causes of failure, as several loops often fail alike; under the mutex
+    std::set<std::string> reported; ///< causes of failure, as several loops often fail alike; under the mutex
 
     void request_stop() noexcept;
 };

@@ -54,27 +54,7 @@ void handle(int number) noexcept
     errno = saved;
 }
 
-} // namespace
-
-void attach(engine::engine& e) noexcept
-{
-    for (auto& slot : engines) {
-        engine::engine* none = nullptr;
-        if (slot.compare_exchange_strong(none, &e))
-            return;
-    }
-}
-
-void detach(engine::engine& e) noexcept
-{
-    for (auto& slot : engines) {
-        engine::engine* it = &e;
-        slot.compare_exchange_strong(it, nullptr);
-    }
-    while (handlers_running > 0) { // one may have read the slot before
-    }
-}
-
+// Counts `number` from now on in place of its default effect, until as many unwatch calls came.
 void watch(int number)
 {
     std::lock_guard lock(installing);
@@ -95,6 +75,27 @@ void unwatch(int number) noexcept
     std::lock_guard lock(installing);
     if (--watchers[number] == 0)
         ::sigaction(number, &previous[number], nullptr);
+}
+
+} // namespace
+
+void attach(engine::engine& e) noexcept
+{
+    for (auto& slot : engines) {
+        engine::engine* none = nullptr;
+        if (slot.compare_exchange_strong(none, &e))
+            return;
+    }
+}
+
+void detach(engine::engine& e) noexcept
+{
+    for (auto& slot : engines) {
+        engine::engine* it = &e;
+        slot.compare_exchange_strong(it, nullptr);
+    }
+    while (handlers_running > 0) { // one may have read the slot before
+    }
 }
 
 void watch_stop_signals()
@@ -131,9 +132,21 @@ unsigned count(int number) noexcept
     return counts[number];
 }
 
-void claim(int number, int change) noexcept
+void claim(int number)
 {
-    claims[number] += change;
+    ++claims[number];
+    try {
+        watch(number);
+    } catch (...) {
+        --claims[number];
+        throw;
+    }
+}
+
+void unclaim(int number) noexcept
+{
+    unwatch(number);
+    --claims[number];
 }
 
 } // namespace detail::signal_hub
@@ -148,38 +161,53 @@ void loop_core::raise_signals() noexcept
 
 } // namespace detail
 
-signals::signals(int signal_number) : signals(signal_number, 0) {}
+signals::signals(int signal_number) : numbers_{signal_number, 0}
+{
+    claim(1);
+}
 
 signals::signals(int first, int second) : numbers_{first, second}
 {
-    for (int number : numbers_)
-        if (number < 0 || number >= detail::signal_hub::max_signal || number == SIGKILL || number == SIGSTOP)
-            throw std::system_error(EINVAL, std::system_category(), "a signal that can't be awaited");
-    for (std::size_t i = 0; i < 2; ++i) {
-        if (numbers_[i] == 0)
-            continue;
-        seen_[i] = detail::signal_hub::count(numbers_[i]);
-        detail::signal_hub::claim(numbers_[i], 1);
-        detail::signal_hub::watch(numbers_[i]);
-    }
+    if (first == second)
+        throw std::system_error(EINVAL, std::system_category(), "the same signal twice");
+    claim(2);
+}
+
+void signals::claim(std::size_t n)
+{
     auto& loop = detail::loop_core::require();
+    for (std::size_t i = 0; i < n; ++i)
+        if (int const number = numbers_[i];
+            number <= 0 || number >= detail::signal_hub::max_signal || number == SIGKILL || number == SIGSTOP)
+            throw std::system_error(EINVAL, std::system_category(), "a signal that can't be awaited");
+    std::size_t claimed = 0;
+    try {
+        for (; claimed < n; ++claimed) {
+            seen_[claimed] = detail::signal_hub::count(numbers_[claimed]);
+            detail::signal_hub::claim(numbers_[claimed]);
+        }
+    } catch (...) {
+        while (claimed > 0)
+            detail::signal_hub::unclaim(numbers_[--claimed]);
+        throw;
+    }
     next_set_ = std::exchange(loop.signal_sets, this);
 }
 
 signals::~signals()
 {
+    if (waiting_)
+        detail::fatal("wring: a signals object was destroyed while a coroutine waits for it; children must end before "
+                      "their parents");
     for (signals** set = &detail::loop_core::require().signal_sets; *set; set = &(*set)->next_set_) {
         if (*set == this) {
             *set = next_set_;
             break;
         }
     }
-    for (int number : numbers_) {
-        if (number == 0)
-            continue;
-        detail::signal_hub::unwatch(number);
-        detail::signal_hub::claim(number, -1);
-    }
+    for (int number : numbers_)
+        if (number != 0)
+            detail::signal_hub::unclaim(number);
 }
 
 int signals::take() noexcept

@@ -16,10 +16,6 @@ namespace signal_hub {
 void attach(engine::engine& e) noexcept;
 void detach(engine::engine& e) noexcept;
 
-/// Counts `number` from now on in place of its default effect, until as many unwatch calls came.
-void watch(int number);
-void unwatch(int number) noexcept;
-
 /// SIGINT and SIGTERM as run() treats them: the first requests stop, the second ends the process. A signals object
 /// for one of them takes it over.
 void watch_stop_signals();
@@ -30,9 +26,12 @@ void unwatch_stop_signals() noexcept;
 /// Tells the signals objects of `loop`, and requests its stop.
 void deliver(loop_core& loop, unsigned& seen) noexcept;
 
-/// How often `number` has come, and how many signals objects wait for it.
+/// For a signals object: counts `number` from now on in place of its default effect, until as many unclaim calls came.
+/// Throws std::system_error, and changes nothing, where the system does not let it.
+void claim(int number);
+void unclaim(int number) noexcept;
+/// How often a claimed `number` has come.
 [[nodiscard]] unsigned count(int number) noexcept;
-void claim(int number, int change) noexcept;
 
 } // namespace signal_hub
 

@@ -8,8 +8,8 @@
 
 namespace wring::detail {
 
-/// Threads for blocking work, started at the first use. Must never be destroyed: a name resolution that nobody waits for
-/// any more may still run at exit.
+/// Threads for blocking work, started at the first use. Must never be destroyed: a name resolution that nobody waits
+/// for any more may still run at exit.
 class thread_pool
 {
 public:
@@ -18,8 +18,8 @@ public:
 
     explicit thread_pool(unsigned threads, starter start = &start_thread);
 
-    /// Where to post work. Starts the threads that are missing: with some of them the pool works, and the next call tries
-    /// again. Throws std::system_error where there is none at all.
+    /// Where to post work. Starts the threads that are missing: with some of them the pool works, and the next call
+    /// tries again. Throws what start_thread did where there is none at all.
     asio::thread_pool& ready();
 
 private:

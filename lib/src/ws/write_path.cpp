@@ -18,7 +18,10 @@ constexpr std::uint32_t room_for_pongs = 1024;    // bytes queued, up to the las
 struct posted_message final : queued_write
 {
     explicit posted_message(ws::shared_message const& m) noexcept : message(m) { is_posted = true; }
-    [[nodiscard]] std::size_t cost() const noexcept { return sizeof *this + message.rep()->frame().size(); }
+    [[nodiscard]] std::uint32_t cost() const noexcept
+    {
+        return static_cast<std::uint32_t>(sizeof *this + message.rep()->frame().size());
+    }
     ws::shared_message message;
 };
 

@@ -224,7 +224,8 @@ public:
     asio::io_context& context() noexcept { return context_; }
     block_pool& blocks() noexcept { return blocks_; }
 
-    /// Operations that complete without a wait, with the result in argument_size_; and waits for which there was no memory.
+    /// Operations that complete without a wait, with the result in argument_size_; and waits for which there was no
+    /// memory.
     operation_list& due() noexcept { return due_; }
     operation_list& no_memory() noexcept { return no_memory_; }
 

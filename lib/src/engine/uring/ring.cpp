@@ -23,8 +23,8 @@ namespace wring::engine {
 
 namespace {
 
-// liburing maps and unmaps past TSan's eyes, and a ring may get the addresses of one that another thread has closed. The
-// kernel orders the two; this tells TSan.
+// liburing maps and unmaps past TSan's eyes, and a ring may get the addresses of one that another thread has closed.
+// The kernel orders the two; this tells TSan.
 [[maybe_unused]] char all_rings;
 
 void ring_opened() noexcept

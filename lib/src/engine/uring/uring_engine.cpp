@@ -40,7 +40,8 @@ class uring_engine final : public engine
 {
 public:
     uring_engine(block_pool& blocks, settings const& s) :
-        ring_(s.submission_entries, s.completion_entries, s.first_rung), buffers_(ring_.get(), s.receive_buffers, blocks)
+        ring_(s.submission_entries, s.completion_entries, s.first_rung),
+        buffers_(ring_.get(), s.receive_buffers, blocks)
     {}
 
     ~uring_engine() override { drain(); }
