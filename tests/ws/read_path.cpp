@@ -1032,6 +1032,29 @@ TEST_CASE("a ping is answered before what is written in answer to what comes beh
     });
 }
 
+TEST_CASE("the pong that waits for room goes before a close frame", "[sizes]")
+{
+    on_each([](kind k) -> task<> {
+        for (bool const violation : {false, true}) {
+            auto both = co_await raw_client(k);
+            scope echoing;
+            echoing.spawn(echo(both.ws));
+            auto const last = masked(violation ? 0x83 : 0x88);
+            co_await send(both.raw, masked(0x82, std::string(300'000, 'x')) + masked(0x89, "p") + masked(0x89, "q") + last);
+            co_await turns(20); // all of it is queued
+            std::string pongs;
+            auto f = co_await read_wire(both.raw);
+            for (; !f.end && f.first != 0x88; f = co_await read_wire(both.raw))
+                if (f.first == 0x8A)
+                    pongs += f.payload;
+            CHECK(pongs == "pq");
+            CHECK(f.first == 0x88);
+            both.raw.shutdown();
+            co_await echoing.join();
+        }
+    });
+}
+
 TEST_CASE("of more pings at once than there is room for pongs the newest is answered", "[sizes]")
 {
     on_loop([]() -> task<> {
