@@ -207,8 +207,7 @@ inline std::string repeated(std::string const& text, std::size_t count)
     return all;
 }
 
-// ---- what is attacked
-// ------------------------------------------------------------------------------------------------
+// ---- what is attacked -----------------------------------------------------------------------------------------------
 
 /// A server on TCP whose sessions are counted.
 class arena

@@ -22,11 +22,11 @@ std::string changed(std::string_view from, std::string_view to)
 }
 
 /// All that a server answers to `bytes`, to the end of the stream.
-task<std::string> all_of_answer(arena& a, std::string bytes, std::size_t piece = SIZE_MAX)
+task<std::string> all_of_answer(arena& a, std::string bytes, std::size_t piece = SIZE_MAX, bool stays = false)
 {
     hostile h(a.where);
     co_await h.send(std::move(bytes), piece);
-    h.end();
+    if (!stays) h.end(); // from then on it counts as gone
     co_await h.read_to_end();
     co_return h.got;
 }
@@ -39,8 +39,8 @@ int status_of(std::string const& answer)
 std::size_t answers_in(std::string const& text)
 {
     std::size_t n = 0;
-    for (auto at = text.find("HTTP/1."); at != text.npos; at = text.find("HTTP/1.", at + 1))
-        ++n;
+    for (auto at = text.find("HTTP/1.1 "); at != text.npos; at = text.find("HTTP/1.1 ", at + 1))
+        n += at + 9 < text.size() && text[at + 9] >= '1' && text[at + 9] <= '5' ? 1 : 0; // a status line
     return n;
 }
 
@@ -53,8 +53,7 @@ task<response> page(request const&)
 
 } // namespace
 
-// ---- strict reading
-// --------------------------------------------------------------------------------------------------
+// ---- strict reading -------------------------------------------------------------------------------------------------
 
 TEST_CASE("b1_strict_requests: each request that breaks a rule has its status, whole and byte by byte", "[cve]")
 {
@@ -238,8 +237,7 @@ TEST_CASE("cve_2026_38967_response_splitting: a hook can't put a line break into
         p);
 }
 
-// ---- smuggling
-// -------------------------------------------------------------------------------------------------------
+// ---- smuggling ------------------------------------------------------------------------------------------------------
 
 TEST_CASE("cve_2026_2833_upgrade_smuggling: B2, what follows a refused upgrade is never read as a request", "[cve]")
 {
@@ -299,9 +297,11 @@ TEST_CASE("b3_frames_with_the_request: what comes in the same segment is deliver
                     CHECK(status_of(answer) == 101);
                     CHECK(answer.ends_with("\r\n\r\n" + row.answer + text_of(unmasked(0x88))));
                 }
-            std::string const large(64 * 1024, 'L');
+            std::string const large(64 * 1024, '~'); // which stands in no head
             auto const whole = co_await all_of_answer(a, request_text() + client_frame(0x82, large) + close);
-            CHECK(static_cast<std::size_t>(std::count(whole.begin(), whole.end(), 'L')) == large.size());
+            auto const count = static_cast<std::size_t>(std::count(whole.begin(), whole.end(), '~'));
+            CHECK(count >= large.size());
+            CHECK(count < large.size() + 20); // headers of frames may have some
             hostile half(a.where);
             auto const frame = client_frame(0x81, "cut in two");
             co_await half.send(request_text() + frame.substr(0, 9));
@@ -310,16 +310,15 @@ TEST_CASE("b3_frames_with_the_request: what comes in the same segment is deliver
             half.end();
             co_await half.read_to_end();
             CHECK(half.got.ends_with(text_of(unmasked(0x81, "cut in two") + unmasked(0x88))));
-            auto const over = co_await all_of_answer(a, request_text() + client_frame(0x82, large + "L"));
+            auto const over = co_await all_of_answer(a, request_text() + client_frame(0x82, large + "~"));
             CHECK(over.find(text_of(unmasked(0x88)).substr(0, 1) + std::string(1, char(2 + 32)) + "\x03\xF1") !=
                   over.npos);
-            CHECK(over.find('L') == over.npos);
+            CHECK(over.find('~') == over.npos);
         },
         p);
 }
 
-// ---- origins and hooks
-// -----------------------------------------------------------------------------------------------
+// ---- origins and hooks ----------------------------------------------------------------------------------------------
 
 TEST_CASE("cve_2025_24010_foreign_origin: B4, pages of other origins are refused unless they are allowed", "[cve]")
 {
@@ -386,11 +385,11 @@ TEST_CASE("go_2022_0385_authorize_before_101: a hook decides before anything is 
     under_attack(
         [](arena& a) -> task<> {
             auto const frames = client_frame(0x81, "too early") + client_frame(0x88);
-            auto const refused = co_await all_of_answer(a, request_text() + frames);
+            auto const refused = co_await all_of_answer(a, request_text() + frames, SIZE_MAX, true);
             CHECK(status_of(refused) == 401);
             CHECK(refused.find("too early") == refused.npos);
             CHECK(a.opened == 0);
-            auto const let_in = co_await all_of_answer(a, request_text("", "/?token=secret") + frames);
+            auto const let_in = co_await all_of_answer(a, request_text("", "/?token=secret") + frames, SIZE_MAX, true);
             CHECK(status_of(let_in) == 101);
             CHECK(let_in.find("too early") != let_in.npos);
             CHECK(hooks == 2);
@@ -398,8 +397,7 @@ TEST_CASE("go_2022_0385_authorize_before_101: a hook decides before anything is 
         p);
 }
 
-// ---- slow and endless
-// ------------------------------------------------------------------------------------------------
+// ---- slow and endless -----------------------------------------------------------------------------------------------
 
 TEST_CASE("b5_slowloris: requests that drip are ended by one deadline, however many there are", "[cve]")
 {
@@ -553,8 +551,7 @@ TEST_CASE("cve_2021_32640_quadratic_header: B7, reading a head takes time in pro
     });
 }
 
-// ---- odd fields
-// ------------------------------------------------------------------------------------------------------
+// ---- odd fields -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("cve_2026_61666_odd_fields: odd names and values are answered, and end nothing but their own connection",
           "[cve]")
@@ -573,7 +570,7 @@ TEST_CASE("cve_2026_61666_odd_fields: odd names and values are answered, and end
             auto const field = "Sec-WebSocket-Extensions: " + std::string(extension) + "\r\n";
             auto const answer = co_await all_of_answer(a, request_text(field));
             CHECK((status_of(answer) == 400 || status_of(answer) == 101));
-            CHECK(answer.find("Sec-WebSocket-Extensions") == answer.npos); // none is agreed on with such parameters
+            CHECK(answer.find("\r\nSec-WebSocket-Extensions:") == answer.npos); // none is agreed on with such parameters
         }
     });
 }
@@ -603,8 +600,7 @@ TEST_CASE("cve_2021_45945_parser_bounds: no reader looks beyond the bytes that i
             }
 }
 
-// ---- what failed handshakes leave
-// ------------------------------------------------------------------------------------
+// ---- what failed handshakes leave -----------------------------------------------------------------------------------
 
 TEST_CASE("cve_2026_73565_handshake_leak: B8, handshakes that fail in any way leave nothing behind", "[cve]")
 {
@@ -689,17 +685,14 @@ TEST_CASE(
     "bun_32705_descriptor_spin: without file descriptors accepting rests, those served are served, and it recovers",
     "[cve]")
 {
+    rlimit usual{};
+    ::getrlimit(RLIMIT_NOFILE, &usual);
+    rlimit const few{300, usual.rlim_max}; // from the start: io_uring obeys what was the limit when it began to accept
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
     under_attack([](arena& a) -> task<> {
-        std::vector<std::unique_ptr<hostile>> waiting;
+        std::vector<std::unique_ptr<hostile>> waiting(50);
         std::vector<net_test::raw_socket> taken;
-        rlimit limit{};
-        ::getrlimit(RLIMIT_NOFILE, &limit);
-        for (int i = 0; i < 50; ++i)
-            waiting.push_back(nullptr);
         // The clients' sockets first: they are of this process as well. Then nothing is left for the server's.
-        auto const spare = net_test::open_descriptors() + waiting.size() + 2;
-        rlimit const few{spare, limit.rlim_max};
-        REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
         auto const seen = a.accepted;
         for (int fd = 0; (fd = ::dup(2)) >= 0;)
             taken.emplace_back(fd);
@@ -716,7 +709,6 @@ TEST_CASE(
         CHECK(processor_time() - before < 0.2);
         CHECK(a.echoes > echoes); // honest ones do not notice
         CHECK(a.accepted - seen < waiting.size());
-        ::setrlimit(RLIMIT_NOFILE, &limit);
         taken.clear();
         auto const begin = clock::now();
         co_await until([&] { return a.accepted - seen == waiting.size(); });
@@ -725,4 +717,5 @@ TEST_CASE(
         for (auto& h : waiting)
             h->reset();
     });
+    ::setrlimit(RLIMIT_NOFILE, &usual);
 }
