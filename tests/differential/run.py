@@ -55,6 +55,7 @@ async def talk(where, data, pause):
     """Opens a connection, sends `data`, ends the stream after `pause` seconds if the server has not, reads all."""
     host, _, port = where.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 20)
+    reading = None
     try:
         peer = Peer(reader, writer, client=True)
         await peer.request(where, "/")
@@ -74,6 +75,9 @@ async def talk(where, data, pause):
     except ConnectionResetError:
         return "reset"
     finally:
+        if reading:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
         writer.transport.abort()
 
 
