@@ -51,7 +51,8 @@ struct stalled
     std::size_t messages = 0;
     task<> operator()(arena&, ws::connection& ws)
     {
-        co_await go.wait();
+        auto const may = co_await go.wait();
+        if (!may) co_return;
         while (auto m = co_await ws.read())
             ++messages;
     }
