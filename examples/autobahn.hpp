@@ -3,19 +3,23 @@
 // cases, and the client echoes what each of them sends.
 #pragma once
 
-#include <wring/wring.hpp>
+#include "options.hpp"
 
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
-/// Runs all cases of the server at `url` and asks it for its reports. What came of a case is the server's to judge.
-inline wring::task<> run_cases(std::string url)
+/// Runs all cases of the server and asks it for its reports. What came of a case is the server's to judge.
+inline wring::task<> run_cases(client_options const& options)
 {
     using namespace wring;
     ws::connect_options limits; // there are messages of 16 MiB, and such in 262,144 frames
     limits.max_message = limits.max_frame = 16 << 20;
     limits.max_fragments = 262'144;
+    limits.tls = options.tls;
+    limits.deflate = options.deflate;
+    limits.deflate.server_takeover = limits.deflate.client_takeover = true; // then a server may ask for anything
+    std::string url = options.url;
     if (url.ends_with('/'))
         url.pop_back();
     auto counting = (co_await connect(url + "/getCaseCount", limits)).value();

@@ -78,11 +78,10 @@ struct name_hook
     }
 };
 
-// [session]
-task<> session(stream peer, hub& all)
+task<> session(stream peer, hub& all, server_options const& options)
 {
     name_hook name;
-    auto ws = co_await upgrade(std::move(peer), {.authorize = name, .page = page});
+    auto ws = co_await upgrade(std::move(peer), with_hooks(options.ws, name, page));
     if (!ws) co_return;
     std::string const who = name.name + " " + std::to_string(++all.last_number);
     {
@@ -94,26 +93,25 @@ task<> session(stream peer, hub& all)
     }
     all.announce(who + " left, " + std::to_string(--all.here) + " here");
 }
-// [/session]
 
-task<> accept_sessions(scope& sessions, std::string where, hub& all)
+task<> accept_sessions(scope& sessions, std::string where, hub& all, server_options const& options)
 {
-    auto server = listen_on(where, "ws://");
+    auto server = listen_on(where, options.ws.tls ? "wss://" : "ws://");
     while (auto peer = co_await server.accept())
-        sessions.spawn(session(std::move(*peer), all));
+        sessions.spawn(session(std::move(*peer), all, options));
 }
 
 task<> serve(server_options const& options, hub& all)
 {
     scope sessions;
-    for (auto const& where : options.bind)
-        sessions.spawn(accept_sessions(sessions, where, all));
+    for (auto const& where : options.bind) sessions.spawn(accept_sessions(sessions, where, all, options));
+    sessions.spawn(reload_on_hangup(options.ws.tls));
     co_await sessions.join();
 }
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "Sends what a client sends to all; GET / is a page to try it.", false);
+    auto const options = parse_server_options(argc, argv, "What one sends reaches all; GET / is a page.");
     hub all(options.run.threads);
     return run([&] { return serve(options, all); }, options.run);
 }

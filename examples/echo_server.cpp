@@ -18,12 +18,10 @@ task<response> page(request const& r)
 // A function of its own, so that the options are not kept in each session's frame.
 task<result<ws::connection>> open(stream peer, server_options const& options)
 {
-    return upgrade(std::move(peer), {.subprotocols = options.subprotocols,
-                                     .origins = "*",
-                                     .page = page,
-                                     .max_message = options.max_message,
-                                     .max_frame = options.max_message,
-                                     .max_fragments = options.max_fragments});
+    auto how = options.ws;
+    how.origins = "*";
+    how.page = page;
+    return upgrade(std::move(peer), how);
 }
 
 // One coroutine per connection; it owns the socket.
@@ -41,7 +39,7 @@ task<> session(stream peer, server_options const& options)
 // [serve]
 task<> accept_sessions(scope& sessions, std::string where, server_options const& options)
 {
-    auto server = listen_on(where, "ws://");
+    auto server = listen_on(where, options.ws.tls ? "wss://" : "ws://");
     while (auto peer = co_await server.accept()) // until run() asks for stop
         sessions.spawn(session(std::move(*peer), options));
 }
@@ -51,6 +49,7 @@ task<> serve(server_options const& options)
     scope sessions; // join() returns when every child has ended
     for (auto const& where : options.bind)
         sessions.spawn(accept_sessions(sessions, where, options));
+    sessions.spawn(reload_on_hangup(options.ws.tls));
     co_await sessions.join();
 }
 // [/serve]

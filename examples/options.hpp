@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
-// The command line of the example servers.
+// The command lines of the examples, and what they have in common.
 #pragma once
 
 #include <wring/wring.hpp>
 
 #include <algorithm>
-#include <cstdint>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <getopt.h>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -17,79 +18,117 @@
 struct server_options
 {
     std::vector<std::string> bind;
-    std::string subprotocols;
     wring::run_options run;
-    std::size_t max_message = wring::ws::upgrade_options{}.max_message;
-    std::uint32_t max_fragments = wring::ws::upgrade_options{}.max_fragments;
+    wring::ws::upgrade_options ws; // of each connection
 };
 
-/// Reads the options that all the example servers have, and with `websocket` those of its connections.
-/// Ends the program on --help (0) and on bad usage (2).
+/// What the options ask for, for as long as the program runs. Where it can't be had the program ends and says why.
+inline wring::tls::context const* keep_tls(wring::result<wring::tls::context> asked_for)
+{
+    static auto const kept = std::move(asked_for);
+    if (!kept) {
+        std::fprintf(stderr, "can't speak TLS: %s\n", kept.error().message().c_str());
+        std::exit(1);
+    }
+    return &*kept;
+}
+
+/// Reads the options of an example server, those of WebSocket and TLS where it speaks that. Ends the program on --help
+/// (0) and on bad usage (2).
 inline server_options parse_server_options(int argc, char** argv, char const* about, bool websocket = true)
 {
-    constexpr char const* about_websocket =
-        "  --subprotocol NAME  spoken here, picked if the client offers it; may repeat, preferred first\n"
-        "  --max-message N   bytes of a message at most (default 1048576; 0: any number)\n"
-        "  --max-fragments N frames of a message at most (default 1024; 0: any number)\n";
     auto usage = [&](std::FILE* to) {
         std::fprintf(to,
-                     "usage: %s [--bind HOST:PORT]... [--threads N] [--engine auto|uring|asio]\n\n%s\n\n"
+                     "usage: %s [--bind HOST:PORT]... [--threads N] [--engine auto|uring|asio]%s\n\n%s\n\n"
                      "  --bind HOST:PORT  where to listen; may repeat; port 0 lets the system choose;\n"
                      "                    unix:/path or unix:@name for a Unix socket (default 127.0.0.1:9001)\n"
                      "  --threads N       event loops, each on a thread of its own (default 1; 0: one per processor)\n"
                      "  --engine NAME     auto, uring or asio (default auto: io_uring where it works, else epoll)\n"
-                     "%s  --help            this text\n",
-                     argv[0], about, websocket ? about_websocket : "");
+                     "%s"
+                     "  --help            this text\n",
+                     argv[0], websocket ? " [OPTION]..." : "", about,
+                     !websocket ? "" :
+                     "  --tls-cert FILE   the server's certificate and its chain (PEM): then wss:// is spoken\n"
+                     "  --tls-key FILE    its private key; SIGHUP reads both files again\n"
+                     "  --deflate         compress messages where the client can (permessage-deflate)\n"
+                     "  --takeover        the same, with windows that are kept, so small messages become smaller too\n"
+                     "  --max-message N   bytes of a message at most (default 1048576; 0: no limit)\n"
+                     "  --max-fragments N frames of a message at most (default 1024; 0: no limit)\n"
+                     "  --subprotocol NAME  picked if the client offers it; may repeat, preferred first\n");
     };
     auto refuse = [&](char const* what, char const* value) {
         std::fprintf(stderr, "%s: %s: %s\n\n", argv[0], what, value);
         usage(stderr);
         std::exit(2);
     };
-    auto number = [&](unsigned long most, char const* what) {
+    auto number = [&](char const* what, unsigned long most) {
         char* end = nullptr;
         unsigned long const n = std::strtoul(optarg, &end, 10);
-        if (end == optarg || *end || *optarg == '-' || n > most)
+        if (end == optarg || *end || n > most || *optarg == '-')
             refuse(what, optarg);
-        return n;
+        return static_cast<unsigned>(n);
     };
-    option const known[] = {{"max-message", required_argument, nullptr, 'm'}, // these three: `websocket`
-                            {"max-fragments", required_argument, nullptr, 'f'},
-                            {"subprotocol", required_argument, nullptr, 's'},
-                            {"bind", required_argument, nullptr, 'b'},
+    option const known[] = {{"bind", required_argument, nullptr, 'b'},
                             {"threads", required_argument, nullptr, 't'},
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
+                            {websocket ? "tls-cert" : nullptr, required_argument, nullptr, 'c'}, // null: the last one
+                            {"tls-key", required_argument, nullptr, 'k'},
+                            {"deflate", no_argument, nullptr, 'd'},
+                            {"takeover", no_argument, nullptr, 'o'},
+                            {"max-message", required_argument, nullptr, 'm'},
+                            {"max-fragments", required_argument, nullptr, 'f'},
+                            {"subprotocol", required_argument, nullptr, 's'},
                             {}};
+    static std::string subprotocols; // the options are views of it
+    std::string cert, key;
     server_options options;
-    for (int c = 0; (c = getopt_long(argc, argv, "", websocket ? known : known + 3, nullptr)) != -1;) {
+    for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
         switch (c) {
         case 'b': options.bind.emplace_back(optarg); break;
-        case 't':
-            options.run.threads = static_cast<unsigned>(number(1024, "not a number of threads"));
-            if (options.run.threads == 0)
-                options.run.threads = std::max(1U, std::thread::hardware_concurrency());
+        case 't': {
+            unsigned const n = number("not a number of threads", 1024);
+            options.run.threads = n ? n : std::max(1U, std::thread::hardware_concurrency());
             break;
-        case 'm': options.max_message = number(SIZE_MAX, "not a number of bytes"); break;
-        case 'f':
-            options.max_fragments = static_cast<std::uint32_t>(number(UINT32_MAX, "not a number of fragments"));
-            break;
+        }
         case 'e':
             if (auto const engine = wring::parse_engine(optarg))
                 options.run.engine = *engine;
             else
                 refuse("not an engine", optarg);
             break;
-        case 's': options.subprotocols.append(options.subprotocols.empty() ? "" : ",").append(optarg); break;
+        case 'c': cert = optarg; break;
+        case 'k': key = optarg; break;
+        case 'd': options.ws.deflate.on = true; break;
+        case 'o':
+            options.ws.deflate = {.on = true, .server_takeover = true, .client_takeover = true, .threshold = 32};
+            break;
+        case 'm': options.ws.max_message = options.ws.max_frame = number("not a number of bytes", 1UL << 31); break;
+        case 'f': options.ws.max_fragments = number("not a number of frames", 1UL << 31); break;
+        case 's': subprotocols.append(subprotocols.empty() ? "" : ",").append(optarg); break;
         case 'h': usage(stdout); std::exit(0);
         default: usage(stderr); std::exit(2);
         }
     }
     if (optind < argc)
         refuse("unexpected argument", argv[optind]);
+    if (cert.empty() != key.empty())
+        refuse("missing", cert.empty() ? "--tls-cert" : "--tls-key");
+    if (!cert.empty())
+        options.ws.tls = keep_tls(wring::tls::context::server(cert, key));
+    options.ws.subprotocols = subprotocols;
     if (options.bind.empty())
         options.bind.emplace_back("127.0.0.1:9001");
     return options;
+}
+
+/// Options of connections, with these hooks.
+inline wring::ws::upgrade_options with_hooks(wring::ws::upgrade_options o, wring::request_hook authorize,
+                                             wring::request_hook page)
+{
+    o.authorize = authorize;
+    o.page = page;
+    return o;
 }
 
 /// Listens, or throws what a user should read. The first loop says so in one line.
@@ -104,4 +143,103 @@ inline wring::listener listen_on(std::string const& where, char const* scheme)
         std::fflush(stdout);
     }
     return std::move(*bound);
+}
+
+/// Reads the files of TLS again on each SIGHUP: new connections use them, open ones go on. On the first loop only.
+inline wring::task<> reload_on_hangup(wring::tls::context const* tls)
+{
+    if (!tls || wring::this_loop().index() != 0)
+        co_return;
+    wring::signals hangup(SIGHUP);
+    while (auto signal = co_await hangup.next()) {
+        auto files = *tls;
+        auto const done = co_await wring::offload([&] { return files.reload(); });
+        std::fprintf(stderr, "certificates: %s\n", done ? "read again" : done.error().message().c_str());
+    }
+}
+
+inline wring::header parse_header(std::string_view line)
+{
+    auto const colon = std::min(line.find(':'), line.size());
+    auto const value = std::min(line.find_first_not_of(" \t", colon + 1), line.size());
+    return {line.substr(0, colon), line.substr(value)};
+}
+
+struct client_options
+{
+    std::string url;
+    bool autobahn = false;
+    std::string origin;
+    std::string subprotocols;
+    std::vector<wring::header> headers; // views of the command line
+    wring::tls::context const* tls = nullptr; // null: the system's trust
+    wring::ws::deflate_options deflate{.on = true};
+    wring::run_options run;
+};
+
+/// Reads the client's options. Ends the program on --help (0) and on bad usage (2).
+inline client_options parse_client_options(int argc, char** argv)
+{
+    auto usage = [&](std::FILE* to, int status) {
+        std::fprintf(to,
+                     "usage: %s URL [OPTION]...\n\n"
+                     "Sends each line of standard input to ws://HOST[:PORT]/PATH or wss://..., prints what comes\n"
+                     "back, and closes at the end of the input. Exit status: 0 after a clean close, 1 otherwise.\n\n"
+                     "  --origin ORIGIN           the page that it claims to come from\n"
+                     "  --header 'Name: value'    added to the request; may repeat\n"
+                     "  --subprotocol NAME        offered to the server; may repeat\n"
+                     "  --ca FILE                 authorities to trust (PEM) in place of the system's, for wss://\n"
+                     "  --insecure-skip-verify    trust whoever answers: for tests only\n"
+                     "  --no-deflate              do not offer to compress messages\n"
+                     "  --takeover                compress them with reference to those before\n"
+                     "  --autobahn                run all cases of the fuzzing server at URL, as the\n"
+                     "                            Autobahn|Testsuite has one, and echo what it sends\n"
+                     "  --engine NAME             auto, uring or asio (default auto)\n"
+                     "  --help                    this text\n",
+                     argv[0]);
+        std::exit(status);
+    };
+    option const known[] = {{"origin", required_argument, nullptr, 'o'},
+                            {"header", required_argument, nullptr, 'H'},
+                            {"subprotocol", required_argument, nullptr, 's'},
+                            {"ca", required_argument, nullptr, 'a'},
+                            {"insecure-skip-verify", no_argument, nullptr, 'i'},
+                            {"no-deflate", no_argument, nullptr, 'n'},
+                            {"takeover", no_argument, nullptr, 'k'},
+                            {"autobahn", no_argument, nullptr, 'A'},
+                            {"engine", required_argument, nullptr, 'e'},
+                            {"help", no_argument, nullptr, 'h'},
+                            {}};
+    client_options options;
+    wring::tls::client_options trust;
+    for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
+        std::string_view const value = optarg ? optarg : "";
+        auto const engine = c == 'e' ? wring::parse_engine(value) : wring::engine_kind::automatic;
+        if (c == 'h')
+            usage(stdout, 0);
+        else if (c == 'A')
+            options.autobahn = true;
+        else if (c == 'o')
+            options.origin = value;
+        else if (c == 's')
+            options.subprotocols.append(options.subprotocols.empty() ? "" : ",").append(value);
+        else if (c == 'H' && value.find(':') != value.npos)
+            options.headers.push_back(parse_header(value));
+        else if (c == 'a')
+            trust.ca = value;
+        else if (c == 'i')
+            trust.dangerously_skip_verification = true;
+        else if (c == 'n' || c == 'k')
+            options.deflate = {.on = c == 'k', .server_takeover = true, .client_takeover = true, .threshold = 32};
+        else if (c == 'e' && engine)
+            options.run.engine = *engine;
+        else
+            usage(stderr, 2);
+    }
+    if (argc - optind != 1)
+        usage(stderr, 2);
+    options.url = argv[optind];
+    if (!trust.ca.empty() || trust.dangerously_skip_verification)
+        options.tls = keep_tls(wring::tls::context::client(trust));
+    return options;
 }

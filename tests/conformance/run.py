@@ -214,7 +214,7 @@ async def drive_server(chosen, report, given):
     options = ["--bind", "127.0.0.1:0", "--engine", given.engine, "--max-message", str(MOST_MESSAGE),
                "--max-fragments", str(MOST_FRAGMENTS)]
     if "deflate" in given.have:
-        options.append("--deflate")
+        options.append("--takeover")        # a client may ask for less
     if given.tls:
         options += given.tls.server_options
     server = await Program.start("echo_server", *options, ready=1)

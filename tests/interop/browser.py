@@ -16,6 +16,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--dis
          "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
          # A tab that is not in front shall go on.
          "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding",
+         "--ignore-certificate-errors",      # the certificate of the tests is nobody's
          "--hide-scrollbars", "--lang=en", "--remote-debugging-port=0"]
 DESKTOP = dict(width=1280, height=800, deviceScaleFactor=1, mobile=False)
 PHONE = dict(width=390, height=844, deviceScaleFactor=2, mobile=True)
@@ -183,9 +184,44 @@ class Tab:
         same(self.complaints, [], "what the browser complained about")
 
 
+def page_of(server):
+    """Where a browser finds the page of a server."""
+    return re.sub("^ws", "http", server.url)
+
+
+async def tls(browser, identity):
+    """The pages by https://, which connect by wss://."""
+    server = await Program.start("echo_server", "--bind", "127.0.0.1:0", "--engine", given.engine, *identity.options, ready=1)
+    tab = await browser.tab(DESKTOP)
+    await tab.open(page_of(server) + "/")
+    check(server.url.startswith("wss://"), f"where it listens: {server.url}")
+    await tab.shows("output", f"CONNECTED to {server.url}/echo\nSENT Hello, WebSocket!\nRECEIVED Hello, WebSocket!\n")
+    await tab.write("x" * 100_000)
+    await tab.enter()
+    await tab.shows("output", "RECEIVED " + "x" * 100_000 + "\n")
+    tab.calm()
+    await server.stop()
+    await tab.shows("output", "CLOSED 1001")
+    await tab.close()
+
+    server = await Program.start("broadcast_hub", "--bind", "127.0.0.1:0", "--engine", given.engine, *identity.options, ready=1)
+    one, two = await browser.tab(DESKTOP), await browser.tab(DESKTOP)
+    for tab in (one, two):
+        await tab.open(page_of(server) + "/?name=ada")
+        await tab.shows("state", "open")
+    await one.write("Hello over TLS")
+    await one.enter()
+    await two.shows("messages", "Hello over TLS")
+    await two.close()
+    await one.shows("messages", "ada 2 left")
+    one.calm()
+    await one.close()
+    await server.stop()
+
+
 async def hub(browser):
     server = await Program.start("broadcast_hub", "--bind", "127.0.0.1:0", "--engine", given.engine, ready=1)
-    page = server.url.replace("ws://", "http://")
+    page = page_of(server)
     one, two = await browser.tab(DESKTOP), await browser.tab(DESKTOP)
     await one.open(page + "/?name=ada")
     await one.shows("state", "open")
@@ -245,7 +281,7 @@ async def hub(browser):
 async def echo(browser):
     server = await Program.start("echo_server", "--bind", "127.0.0.1:0", "--engine", given.engine, ready=1)
     tab = await browser.tab(DESKTOP)
-    await tab.open(server.url.replace("ws://", "http://") + "/")
+    await tab.open(page_of(server) + "/")
     await tab.shows("output", f"CONNECTED to {server.url}/echo\nSENT Hello, WebSocket!\nRECEIVED Hello, WebSocket!\n")
     await tab.write("Grüße, 世界 🌍")
     await tab.click("send")
@@ -265,11 +301,59 @@ async def echo(browser):
     await tab.close()
 
 
+async def deflate(browser):
+    """Messages of the browser's that are compressed, and answers that are, with windows that are kept and without."""
+    for option in ("--deflate", "--takeover"):
+        server = await Program.start("echo_server", "--bind", "127.0.0.1:0", "--engine", given.engine, option, ready=1)
+        tab = await browser.tab(DESKTOP)
+        await tab.open(server.url.replace("ws://", "http://") + "/")
+        result = await tab.evaluate("""new Promise(done => {
+            const noise = crypto.getRandomValues(new Uint8Array(60_000));
+            const messages = ["hello", "hello", "", "Grüße, 世界 🌍 ".repeat(5000), "x".repeat(500_000), noise,
+                              new Uint8Array(100_000), "hello"];
+            const same = (a, b) => {
+                if (typeof a == "string") return a === b;
+                const bytes = new Uint8Array(b);
+                return bytes.length == a.length && a.every((c, i) => c == bytes[i]);
+            };
+            const ws = new WebSocket(%s);
+            ws.binaryType = "arraybuffer";
+            let at = 0;
+            ws.onopen = () => messages.forEach(m => ws.send(m));
+            ws.onmessage = event => {
+                if (!same(messages[at], event.data)) done(`message ${at} came back changed`);
+                if (++at == messages.length) ws.close(1000);
+            };
+            ws.onclose = event => done(`${ws.extensions.split(";")[0]}, ${at} messages, ${event.code}`);
+        })""" % json.dumps(server.url + "/echo"))
+        same(result, "permessage-deflate, 8 messages, 1000", f"how the browser fared with {option}")
+        tab.calm()
+        await tab.close()
+        await server.stop()
+
+    server = await Program.start("broadcast_hub", "--bind", "127.0.0.1:0", "--engine", given.engine, "--takeover", ready=1)
+    tabs = [await browser.tab(DESKTOP) for _ in range(2)]
+    for tab in tabs:
+        await tab.open(server.url.replace("ws://", "http://") + "/?name=ada")
+        await tab.shows("state", "open")
+    for text in ("compressed once, for both " * 20, "and once more " * 20):
+        await tabs[0].write(text)
+        await tabs[0].enter()
+        for tab in tabs:
+            await tab.shows("messages", text.strip())
+    for tab in tabs:
+        tab.calm()
+        await tab.close()
+    await server.stop()
+
+
 async def scenarios(suite):
     browser = await Browser().start(program, suite.path() + ".profile")
     try:
         await suite.run("hub page: two tabs talk, reload, leave, and come back", hub, browser)
         await suite.run("echo page: connects, sends, receives", echo, browser)
+        await suite.run("compressed messages both ways", deflate, browser)
+        await suite.run("both pages over TLS", tls, browser, suite.identity())
     finally:
         await browser.stop()
 

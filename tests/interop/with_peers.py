@@ -24,18 +24,22 @@ def bytes_of(size):
 
 
 class Scenarios:
-    def __init__(self, suite, peer, engine, unix):
-        self.suite, self.peer, self.engine, self.unix = suite, peer, engine, unix
+    def __init__(self, suite, peer, engine, unix, identity=None):
+        self.suite, self.peer, self.engine, self.unix, self.identity = suite, peer, engine, unix, identity
 
     async def server(self, name, *options):
         where = "unix:" + self.suite.path() if self.unix else "127.0.0.1:0"
-        return await Program.start(name, "--bind", where, "--engine", self.engine, *options, ready=1)
+        tls = self.identity.options if self.identity else []
+        return await Program.start(name, "--bind", where, "--engine", self.engine, *tls, *options, ready=1)
+
+    async def connect(self, url, **more):
+        return await self.peer.connect(url, identity=self.identity, **more)
 
     @contextlib.asynccontextmanager
     async def echo(self):
         """A connection to an echo server of its own; both end cleanly."""
         server = await self.server("echo_server")
-        connection = await self.peer.connect(server.url + "/echo")
+        connection = await self.connect(server.url + "/echo")
         yield connection
         same(await connection.close(1000), Closed(1000, ""), "the close handshake")
         await server.stop()
@@ -94,7 +98,7 @@ class Scenarios:
         server = await self.server("echo_server")
         for code, reason in ((1000, ""), (1000, "done"), (1001, "leaving"), (1003, ""), (1011, ""), (3000, "r" * 123),
                              (4000, WORDS), (4999, "the last one")):
-            connection = await self.peer.connect(server.url + "/echo")
+            connection = await self.connect(server.url + "/echo")
             answer = await connection.close(code, reason)
             same(answer.code, code, "the code that the echo server answers with")
             check(answer.reason in ("", reason), f"the echo server answers {code} {reason!r} with {answer!r}")
@@ -102,7 +106,7 @@ class Scenarios:
 
     async def too_large(self):
         server = await self.server("echo_server")
-        connection = await self.peer.connect(server.url + "/echo")
+        connection = await self.connect(server.url + "/echo")
         await connection.send(bytes_of(MEBIBYTE + 1))
         end = await connection.receive()
         while isinstance(end, bytes):
@@ -112,18 +116,18 @@ class Scenarios:
 
     async def invalid_text(self):
         server = await self.server("echo_server")
-        connection = await self.peer.connect(server.url + "/echo")
+        connection = await self.connect(server.url + "/echo")
         await connection.send(b"good so far \xc0\xaf", as_text=True)
         same((await connection.receive()).code, 1007, "the code for text that is no UTF-8")
         await server.stop()
 
     async def lost_peer(self):
         server = await self.server("echo_server")
-        lost = await self.peer.connect(server.url + "/echo")
+        lost = await self.connect(server.url + "/echo")
         await lost.send("a word")
         await lost.receive()
         await lost.terminate()
-        connection = await self.peer.connect(server.url + "/echo")
+        connection = await self.connect(server.url + "/echo")
         await connection.send("still there?")
         same(await connection.receive(), "still there?", "what came back")
         same((await connection.close()).code, 1000, "the close code")
@@ -133,7 +137,7 @@ class Scenarios:
         """Subprotocols that nobody picks, extensions that are declined, headers, origins: none stops the echo server."""
         server = await self.server("echo_server")
         protocols = [] if self.peer.name == "ws" else ["chat.v2", "chat.v1"]     # ws gives up where none is picked
-        connection = await self.peer.connect(server.url + "/any/path?and=query", protocols=protocols,
+        connection = await self.connect(server.url + "/any/path?and=query", protocols=protocols,
                                              headers={"X-Test": "one two", "Cookie": "a=b"}, origin="https://example.org")
         same(connection.protocol, None, "the subprotocol")
         await connection.send("hello")
@@ -145,7 +149,7 @@ class Scenarios:
         """The first of the server's that the client offers."""
         server = await self.server("echo_server", "--subprotocol", "chat.v2", "--subprotocol", "chat.v1")
         for offered, picked in ((["chat.v1", "chat.v2"], "chat.v2"), (["chat.v3", "chat.v1"], "chat.v1"), ([], None)):
-            connection = await self.peer.connect(server.url + "/echo", protocols=offered)
+            connection = await self.connect(server.url + "/echo", protocols=offered)
             same(connection.protocol, picked, f"what was picked of {offered}")
             await connection.send("hello")
             same(await connection.receive(), "hello", "what came back")
@@ -154,7 +158,7 @@ class Scenarios:
 
     async def going_away(self):
         server = await self.server("echo_server")
-        connections = [await self.peer.connect(server.url + "/echo") for _ in range(5)]
+        connections = [await self.connect(server.url + "/echo") for _ in range(5)]
         await connections[0].send(["some", "thing"])
         await connections[0].receive()
         server.interrupt()
@@ -170,13 +174,142 @@ class Scenarios:
             await connection.send("awake")
             same(await connection.receive(), "awake", "what came back")
 
+    # ---- compressed ------------------------------------------------------------------------------------------------
+
+    # What a peer may ask for; the last column: whether it is agreed on.
+    OFFERS = [({}, True), (dict(client_max_window_bits=True), True),
+              (dict(server_no_context_takeover=True), True), (dict(client_no_context_takeover=True), True),
+              (dict(server_no_context_takeover=True, client_no_context_takeover=True), True),
+              *[(dict(server_max_window_bits=bits, client_max_window_bits=bits), bits > 8) for bits in range(8, 16)],
+              (dict(client_max_window_bits=8), True),
+              (dict(server_no_context_takeover=True, server_max_window_bits=9, client_max_window_bits=True), True)]
+    MIXED = ["hello", "hello", WORDS, "", text_of(200), text_of(20_000), bytes_of(70_000), b"", "x" * 300_000, bytes_of(300),
+             [WORDS, "", text_of(3_000), "end"], [b"one", bytes_of(50_000), b""], "hello"]
+
+    async def both_ways(self, connection, messages=MIXED):
+        for message in messages:
+            await connection.send(message)
+            whole = type(message[0])().join(message) if isinstance(message, list) else message
+            same(await connection.receive(), whole, "what came back")
+
+    async def deflate(self):
+        for option in ("--deflate", "--takeover"):
+            server = await self.server("echo_server", option)
+            for offer, agreed in self.OFFERS:
+                if self.peer.name == "websockets" and offer.get("client_max_window_bits") == 8:
+                    continue        # it has no such compressor, and does not even ask for one
+                connection = await self.connect(server.url + "/echo", deflate=offer)
+                same(connection.deflates, agreed, f"whether {offer} was agreed on with {option}")
+                await self.both_ways(connection)
+                same((await connection.close()).code, 1000, "the close code")
+            await server.stop()
+
+    async def deflate_off(self):
+        for option, deflate in (((), {}), (("--deflate",), False)):
+            server = await self.server("echo_server", *option)
+            connection = await self.connect(server.url + "/echo", deflate=deflate)
+            same(connection.deflates, False, "whether compression was agreed on")
+            await self.both_ways(connection, ["hello", text_of(1000)])
+            await connection.close()
+            await server.stop()
+
+    async def deflate_bomb(self):
+        """More than the limit, though it is little when it comes."""
+        server = await self.server("echo_server", "--deflate", "--max-message", "100000")
+        connection = await self.connect(server.url + "/echo", deflate={})
+        await self.both_ways(connection, ["x" * 100_000, b"y" * 100_000])
+        await connection.send("z" * 100_001)
+        end = await connection.receive()
+        while isinstance(end, str):
+            end = await connection.receive()
+        same(end.code, 1009, "the code for a message above the limit")
+        await server.stop()
+
+    async def limits(self):
+        """The limits of the command line: larger messages, more frames."""
+        server = await self.server("echo_server", "--max-message", str(3 * MEBIBYTE), "--max-fragments", "4")
+        connection = await self.connect(server.url + "/echo", deflate=False)
+        await self.both_ways(connection, [bytes_of(3 * MEBIBYTE), ["one", "two", "three"]])
+        await connection.send(["one", "two", "three", "four", "five"])   # python's has an empty frame at the end as well
+        end = await connection.receive()
+        while isinstance(end, str):
+            end = await connection.receive()
+        same(end.code, 1008, "the code for too many frames")
+        await server.stop()
+
+    async def deflate_hub(self):
+        """Each member by its own parameters; what is shared among them and what is their own in one window."""
+        for option in ("--deflate", "--takeover"):
+            server = await self.server("broadcast_hub", option)
+            offers = [{}, dict(server_no_context_takeover=True), dict(server_max_window_bits=10, client_max_window_bits=10),
+                      False]
+            members = []
+            for at, offer in enumerate(offers):
+                members.append(await self.connect(server.url + "/hub?name=ada", deflate=offer))
+                same(members[-1].deflates, offer is not False, f"whether {offer} was agreed on")
+                for member in members:
+                    same(await member.receive(), f"* ada {at + 1} joined, {at + 1} here", "the notice")
+            for round in range(3):
+                for at, sender in enumerate(members):
+                    for message in (text_of(3000), "short", bytes_of(5000), bytes_of(MEBIBYTE // 2)):
+                        await sender.send(message)
+                        for member in members:
+                            same(await member.receive(), f"ada {at + 1}: {message}" if isinstance(message, str) else message,
+                                 "what the hub sent")
+            server.interrupt()
+            for member in members:
+                end = await member.receive()
+                while isinstance(end, str):     # that another has left, whose session ended before
+                    end = await member.receive()
+                same(end.code, 1001, "the code of the close")
+            await server.exit(0)
+
+    async def client_deflate(self):
+        for options in ((), ("--takeover",)):
+            for accepts, _ in self.OFFERS:
+                if accepts.get("client_max_window_bits") is True:
+                    accepts = dict(accepts, client_max_window_bits=12)      # what a server says is a number
+                if self.peer.name == "websockets" and 8 in accepts.values():
+                    continue
+                async with self.client(*options, deflate=accepts) as (client, connection):
+                    same(connection.deflates, True, f"whether {accepts} was agreed on with {options}")
+                    for line in ("hello", "hello", "", WORDS, text_of(200), text_of(30_000), "x" * 300_000, "hello"):
+                        await client.write(line + "\n")
+                        same(await connection.receive(), line, "what the server got")
+                        await connection.send(line)
+                        await client.expect(line)
+                    await connection.send([WORDS, text_of(5000), "", "end"])
+                    await client.expect(WORDS + text_of(5000) + "end")
+                    client.end_input()
+                    same((await connection.receive()).code, 1000, "how the client closed")
+                    await client.exit(0)
+                    same(client.errors, "", "errors of the client")
+
+    async def client_no_deflate(self):
+        async with self.client("--no-deflate", deflate={}) as (client, connection):
+            same(connection.deflates, False, "whether compression was agreed on")
+            check("sec-websocket-extensions" not in connection.headers, f"the fields of the request: {connection.headers!r}")
+            await client.write(WORDS + "\n")
+            same(await connection.receive(), WORDS, "what the server got")
+            client.end_input()
+            await client.exit(0)
+
+    async def client_deflate_bomb(self):
+        async with self.client(deflate={}) as (client, connection):
+            await connection.send("x" * MEBIBYTE)
+            await client.expect("x" * MEBIBYTE)
+            await connection.send("x" * (MEBIBYTE + 1))
+            same((await connection.receive()).code, 1009, "the code for a message above the limit")
+            await client.exit(1)
+            same(client.errors, "wring: lost the connection: message is larger than the limit\n", "errors of the client")
+
     # ---- the peer connects to the hub -----------------------------------------------------------------------------
 
     async def hub(self):
         server = await self.server("broadcast_hub")
-        ada = await self.peer.connect(server.url + "/hub?name=ada")
+        ada = await self.connect(server.url + "/hub?name=ada")
         same(await ada.receive(), "* ada 1 joined, 1 here", "the first notice")
-        bob = await self.peer.connect(server.url + "/hub?name=bob")
+        bob = await self.connect(server.url + "/hub?name=bob")
         for member in (ada, bob):
             same(await member.receive(), "* bob 2 joined, 2 here", "the second notice")
         for sender, who, message in ((ada, "ada 1", "hello"), (bob, "bob 2", WORDS), (ada, "ada 1", ""),
@@ -188,7 +321,7 @@ class Scenarios:
             await bob.send(message)
             for member in (ada, bob):
                 same(await member.receive(), b"".join(message) if isinstance(message, list) else message, "what the hub sent")
-        odd = await self.peer.connect(server.url + "/hub?name=%3Cb%3E")
+        odd = await self.connect(server.url + "/hub?name=%3Cb%3E")
         for member in (ada, bob, odd):
             same(await member.receive(), "* guest 3 joined, 3 here", "the notice for a name that is not plain")
         await odd.terminate()
@@ -203,9 +336,9 @@ class Scenarios:
     async def slow_member(self):
         """One that does not read is dropped; the others go on."""
         server = await self.server("broadcast_hub")
-        fast = await self.peer.connect(server.url + "/hub?name=fast")
+        fast = await self.connect(server.url + "/hub?name=fast")
         await fast.receive()
-        slow = await self.peer.connect(server.url + "/hub?name=slow", slow=True)
+        slow = await self.connect(server.url + "/hub?name=slow", slow=True)
         same(await fast.receive(), "* slow 2 joined, 2 here", "the notice")
         message = bytes_of(MEBIBYTE // 2)
         for sent in range(200):
@@ -231,13 +364,16 @@ class Scenarios:
     async def client(self, *options, path="/chat", **serving):
         """Our client, connected to a server of the peer's."""
         server = await self.serve(**serving)
-        client = await Program.start("client", server.url + path, "--engine", self.engine, *options)
+        client = await Program.start("client", server.url + path, "--engine", self.engine, *self.trust(), *options)
         connection = await server.accept()
         yield client, connection
         await server.stop()
 
     async def serve(self, **serving):
-        return await self.peer.serve(unix=self.suite.path() if self.unix else None, **serving)
+        return await self.peer.serve(unix=self.suite.path() if self.unix else None, identity=self.identity, **serving)
+
+    def trust(self):
+        return ["--ca", self.identity.cert] if self.identity else []
 
     async def client_text(self):
         async with self.client() as (client, connection):
@@ -306,7 +442,7 @@ class Scenarios:
                 same(client.errors, f"client: closed by the server: {code}{' ' + reason if reason else ''}\n", "errors of the client")
 
     async def client_too_large(self):
-        async with self.client() as (client, connection):
+        async with self.client("--no-deflate") as (client, connection):
             await connection.send(bytes_of(MEBIBYTE + 1))
             same((await connection.receive()).code, 1009, "the code for a message above the limit")
             await client.exit(1)
@@ -342,7 +478,7 @@ class Scenarios:
 
     async def client_wrong_subprotocol(self):
         server = await self.serve(pick="chat.v9")
-        status, output, errors = await call("client", server.url + "/", "--engine", self.engine, "--subprotocol", "chat.v3")
+        status, output, errors = await call("client", server.url + "/", "--engine", self.engine, *self.trust(), "--subprotocol", "chat.v3")
         same((status, output), (1, ""), "how the client ended")
         check("can't connect" in errors and "subprotocol" in errors and errors.count("\n") == 1, f"errors of the client: {errors!r}")
         await server.stop()
@@ -360,7 +496,7 @@ class Scenarios:
     async def client_refused(self):
         for refusal in (400, 403, 404, 503):
             server = await self.serve(refuse=refusal)
-            status, output, errors = await call("client", server.url + "/", "--engine", self.engine, text="a line\n")
+            status, output, errors = await call("client", server.url + "/", "--engine", self.engine, *self.trust(), text="a line\n")
             same((status, output), (1, ""), "how the client ended")
             check("can't connect to " + server.url in errors and str(refusal) in errors and errors.count("\n") == 1,
                   f"errors of the client for {refusal}: {errors!r}")
@@ -395,6 +531,14 @@ IN_TURN = [
     ("echo_server: Ctrl-C closes with 1001", Scenarios.going_away),
     ("broadcast_hub: names, notices, text, binary, leaving, Ctrl-C", Scenarios.hub),
     ("broadcast_hub: a member that does not read is dropped", Scenarios.slow_member),
+    ("echo_server: compressed, with all parameters", Scenarios.deflate),
+    ("echo_server: compressed only where both want it", Scenarios.deflate_off),
+    ("echo_server: what becomes too large is answered with 1009", Scenarios.deflate_bomb),
+    ("echo_server: limits of the command line", Scenarios.limits),
+    ("broadcast_hub: compressed once for members of each kind", Scenarios.deflate_hub),
+    ("client: compressed, with all parameters", Scenarios.client_deflate),
+    ("client: not compressed where told so", Scenarios.client_no_deflate),
+    ("client: what becomes too large is answered with 1009", Scenarios.client_deflate_bomb),
     ("client: text both ways, close at the end of input", Scenarios.client_text),
     ("client: binary messages", Scenarios.client_binary),
     ("client: fragmented messages", Scenarios.client_fragments),
@@ -421,9 +565,9 @@ async def scenarios(suite):
         slow = [asyncio.ensure_future(suite.run("echo_server: keep-alive pings", here.kept_alive)),
                 asyncio.ensure_future(suite.run("client: keep-alive pings", here.client_kept_alive))]
         await asyncio.sleep(0)      # they have taken their title
-        for unix in (False, True):
-            suite.title = title + (", Unix socket" if unix else ", TCP")
-            here = Scenarios(suite, peer, given.engine, unix)
+        for transport, unix, identity in (("TCP", False, None), ("Unix socket", True, None), ("TLS", False, suite.identity())):
+            suite.title = f"{title}, {transport}"
+            here = Scenarios(suite, peer, given.engine, unix, identity)
             for name, scenario in IN_TURN:
                 if scenario in NODE_ONLY and given.peer != "ws":
                     continue

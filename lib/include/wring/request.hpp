@@ -17,6 +17,9 @@ namespace wring {
 namespace detail {
 struct request_data;
 }
+namespace tls {
+struct info;
+}
 
 /// A header field. A view.
 struct header
@@ -49,6 +52,8 @@ public:
     /// Whether this is a sound request for a WebSocket; its origin and subprotocols are not judged.
     [[nodiscard]] bool is_upgrade() const noexcept;
     [[nodiscard]] endpoint const& remote() const noexcept;
+    /// What TLS has agreed on, and who the client has proved to be by its certificate (wring/tls.hpp); none without TLS.
+    [[nodiscard]] std::optional<tls::info> tls_info() const;
 
     /// For wring itself.
     explicit request(detail::request_data const& data) noexcept : data_(data) {}

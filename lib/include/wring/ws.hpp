@@ -20,6 +20,10 @@ class connection_core;
 struct write_waiter;
 } // namespace detail
 
+namespace tls {
+class context;
+}
+
 namespace ws {
 
 /// How a connection can end, and what can go wrong above the frames. A rule of the protocol that the peer broke is an
@@ -34,7 +38,6 @@ enum class errc {
     forbidden,         ///< an authorize hook refused the request (the origin policy: an error in protocol_category())
     answered,          ///< the request was no upgrade and has been answered as HTTP
     no_message,        ///< a continuation frame was to be written where no message is open
-    tls_missing,       ///< wss: is not supported by this version
 };
 
 [[nodiscard]] std::error_category const& error_category() noexcept;
@@ -93,8 +96,17 @@ struct message
     [[nodiscard]] std::string to_string() const { return std::string(text()); }
 };
 
+/// How a message is sent.
+struct write_options
+{
+    /// Compressed, where permessage-deflate was agreed on and the message is not below deflate_options::threshold. Of a
+    /// message in frames its first one decides, whatever their sizes.
+    bool compress = true;
+};
+
 /// A message framed once, to be posted to any number of connections: an immutable, counted block. Copies may be on any
-/// number of threads; each connection is posted to on its own loop.
+/// number of threads; each connection is posted to on its own loop. Where connections compress, it is compressed once
+/// for all that agreed on the same window and have the same level and mem_level.
 class shared_message
 {
 public:
@@ -109,8 +121,8 @@ public:
     ~shared_message();
 
     /// Copies the bytes; throws std::bad_alloc. Text must be UTF-8 (it is not checked).
-    [[nodiscard]] static shared_message text(std::string_view text);
-    [[nodiscard]] static shared_message binary(std::span<std::byte const> bytes);
+    [[nodiscard]] static shared_message text(std::string_view text, write_options how = {});
+    [[nodiscard]] static shared_message binary(std::span<std::byte const> bytes, write_options how = {});
 
     [[nodiscard]] bool empty() const noexcept { return !rep_; }
     /// The payload's size in bytes; 0 where empty().
@@ -122,7 +134,7 @@ public:
 
 private:
     explicit shared_message(representation* rep) noexcept : rep_(rep) {}
-    static shared_message make(opcode op, std::span<std::byte const> payload);
+    static shared_message make(opcode op, std::span<std::byte const> payload, write_options how);
     representation* rep_ = nullptr;
 };
 
@@ -147,6 +159,27 @@ struct status
     duration round_trip{};                   ///< of the last answered ping; 0: none yet
 };
 
+/// permessage-deflate (RFC 7692): messages go compressed where both sides want it. docs/howto/compression.md tells when
+/// that pays and what each mode costs.
+///
+/// A side with a takeover compresses each message with reference to those before: small ones become much smaller, but
+/// it keeps a compressor for each connection, and the other side a decompressor. Without, both are there only for
+/// the time of a message, and shared by all connections of the loop.
+struct deflate_options
+{
+    bool on = false;              ///< a server agrees to what a client offers; a client offers it
+    bool server_takeover = false; ///< the server may keep its window, and the client what it takes to follow
+    bool client_takeover = false; ///< the same with the sides exchanged
+    int server_window_bits = 15;  ///< 9 to 15: the server's window has at most 2^bits bytes
+    int client_window_bits = 15;  ///< of the client's window; a server can limit it where the client allows that
+    int level = 3;                ///< of this side's compressor: 0 (none), 1 (fast) to 9 (small)
+    int mem_level = 8;            ///< its memory besides the window: 1 (least) to 9
+    std::size_t threshold = 256;  ///< messages of fewer bytes are not compressed
+    duration free_when_idle{};    ///< with a takeover: what was not used for so long is freed; 0: kept
+
+    [[nodiscard]] bool operator==(deflate_options const&) const = default;
+};
+
 /// Options of upgrade(). What they refer to (texts, headers, hooks) must live until the co_await returns.
 struct upgrade_options
 {
@@ -163,14 +196,19 @@ struct upgrade_options
     request_hook authorize = {};
     /// Answers requests that are no upgrade, on the same port; without it they get 426 (Upgrade Required).
     request_hook page = {};
+    /// With it TLS is spoken (wss:): its handshake comes first, inside handshake_timeout. A server's context (tls.hpp).
+    tls::context const* tls = nullptr;
     // Limits of the request; 0 would let nothing through.
     std::uint32_t max_head = 16 * 1024;  ///< bytes of the request's head; more gets 431
     std::uint32_t max_target = 8 * 1024; ///< bytes of its target; more gets 414
     std::uint32_t max_fields = 100;      ///< lines of its head; more gets 431
 
+    /// Compression: off unless `.deflate = {.on = true}`.
+    deflate_options deflate = {};
+
     // Limits and times of the connection. All are on by default; 0 turns one off.
-    std::size_t max_message = 1 << 20;                       ///< bytes of a message; more is answered with 1009
-    std::size_t max_frame = 1 << 20;                         ///< bytes of a frame; likewise
+    std::size_t max_message = 1 << 20;                       ///< bytes of a message, when decompressed; else 1009
+    std::size_t max_frame = 1 << 20;                         ///< bytes of a frame, as it comes; likewise
     std::uint32_t max_fragments = 1024;                      ///< frames of a message, empty ones included; 1008
     std::size_t send_limit = 1 << 20;                        ///< bytes queued before write() waits, post() says full
     std::size_t read_limit = 64 * 1024;                      ///< bytes received and unread before receiving pauses
@@ -190,12 +228,17 @@ struct connect_options
     std::string_view origin = {};
     /// Fields added to the request. Names and values are checked.
     std::span<header const> headers = {};
+    /// For wss: URLs: a client's context (tls.hpp). Without it the system's certificates are trusted.
+    tls::context const* tls = nullptr;
     std::uint32_t max_head = 16 * 1024;
     std::uint32_t max_fields = 100;
 
+    /// Compression: offered to the server unless `.deflate = {}`.
+    deflate_options deflate = {.on = true};
+
     // Limits and times of the connection. All are on by default; 0 turns one off.
-    std::size_t max_message = 1 << 20;                       ///< bytes of a message; more is answered with 1009
-    std::size_t max_frame = 1 << 20;                         ///< bytes of a frame; likewise
+    std::size_t max_message = 1 << 20;                       ///< bytes of a message, when decompressed; else 1009
+    std::size_t max_frame = 1 << 20;                         ///< bytes of a frame, as it comes; likewise
     std::uint32_t max_fragments = 1024;                      ///< frames of a message, empty ones included; 1008
     std::size_t send_limit = 1 << 20;                        ///< bytes queued before write() waits, post() says full
     std::size_t read_limit = 64 * 1024;                      ///< bytes received and unread before receiving pauses
@@ -206,6 +249,8 @@ struct connect_options
     duration close_timeout = std::chrono::seconds(5);        ///< for the peer's close frame, and its end of the stream
 };
 
+static_assert(std::is_trivially_destructible_v<write_options>);
+static_assert(std::is_trivially_destructible_v<deflate_options>);
 static_assert(std::is_trivially_destructible_v<upgrade_options>, "g++ 12 destroys such temporaries twice");
 static_assert(std::is_trivially_destructible_v<connect_options>, "g++ 12 destroys such temporaries twice");
 
@@ -249,15 +294,17 @@ public:
     /// whole, in the order of the calls. Errors as for read; writers that wait when the connection closes get
     /// ws::closed. A cancel while waiting sends nothing; one that comes while a large message goes out only ends the
     /// wait: the message is still sent whole.
-    [[nodiscard]] write_operation write(std::string_view text) noexcept;
-    [[nodiscard]] write_operation write(std::span<std::byte const> bytes) noexcept;
-    [[nodiscard]] write_operation write(message const& m) noexcept;
+    ///
+    /// Where it is compressed, that is done at once, and the write never waits for the system to take it.
+    [[nodiscard]] write_operation write(std::string_view text, write_options how = {}) noexcept;
+    [[nodiscard]] write_operation write(std::span<std::byte const> bytes, write_options how = {}) noexcept;
+    [[nodiscard]] write_operation write(message const& m, write_options how = {}) noexcept;
 
     /// Queues one frame. A frame without `fin` begins a message that the following frames with opcode::continuation,
     /// the last one with `fin`, complete (RFC 6455 section 5.4); other messages wait until then, so a coroutine that
     /// begins another before it ends its first waits for itself. A continuation where no message is open gives
-    /// ws::errc::no_message. Otherwise as write.
-    [[nodiscard]] write_operation write_frame(frame const& f) noexcept;
+    /// ws::errc::no_message. Otherwise as write. Compressed or not: what a frame says can be read when it has arrived.
+    [[nodiscard]] write_operation write_frame(frame const& f, write_options how = {}) noexcept;
 
     /// Queues a message without copying it, and never waits: see `posted`. An empty shared_message gives `closed`.
     /// While a message in frames is open it waits for its end, and is dropped where the connection closes before.
@@ -286,8 +333,12 @@ public:
     [[nodiscard]] std::size_t buffered() const noexcept;
     /// The subprotocol agreed on; empty for none. Valid as long as the connection.
     [[nodiscard]] std::string_view subprotocol() const noexcept;
+    /// Whether permessage-deflate was agreed on.
+    [[nodiscard]] bool deflates() const noexcept;
     [[nodiscard]] endpoint remote() const;
     [[nodiscard]] endpoint local() const;
+    /// What TLS has agreed on and who the peer is (wring/tls.hpp); none without TLS, or once the connection is gone.
+    [[nodiscard]] std::optional<tls::info> tls_info() const;
 
     /// For wring itself.
     explicit connection(detail::connection_core* core) noexcept : core_(core) {}
@@ -304,18 +355,19 @@ private:
 /// answered (400, 403, 405, 408, 414, 417, 426, 431, 500, 503, 505, or what a hook said), the stream is closing
 /// in the background, and the error says why: one of protocol_category() for a rule that the request broke,
 /// ws::errc::forbidden or answered after a hook, handshake_timeout, errc::end_of_stream where the peer left,
-/// errc::closed for a stream that is closed or in use, or the system's. An exception of a hook is answered with 500 and
-/// rethrown. The whole is bound by handshake_timeout, and a second for a refusal. A cancel closes the stream
-/// unanswered.
+/// errc::closed for a stream that is closed or in use, one of tls::error_category(), or the system's. An exception of a
+/// hook is answered with 500 and rethrown. The whole is bound by handshake_timeout, and a second for a refusal. A cancel
+/// closes the stream unanswered.
 task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options = {});
 
-/// Connects to `url` (`ws://[user:password@]host[:port]/path?query`, `ws+unix:/path/to.sock:/path`) and does the
-/// client's part of the opening handshake (RFC 6455 section 4.1). User and password are sent as Basic credentials (RFC
+/// Connects to `url` (`ws://[user:password@]host[:port]/path?query`, `wss://...` with TLS, and
+/// `ws+unix:/path/to.sock:/path`) and does the client's part of the opening handshake (RFC 6455 section 4.1). With TLS
+/// the server's certificate must be for that host. User and password are sent as Basic credentials (RFC
 /// 7617), unless `headers` have an Authorization. The path of a socket is taken as it stands, without percent-decoding.
 ///
 /// The answer is checked in full. Errors: http_category() with the status of a server that refuses, protocol_category()
-/// for a bad URL, argument or answer, ws::errc::handshake_timeout, errc::host_not_found, or the system's. A cancel ends
-/// it at any point.
+/// for a bad URL, argument or answer, tls::error_category() for what TLS does not accept, ws::errc::handshake_timeout,
+/// errc::host_not_found, or the system's. A cancel ends it at any point.
 task<result<ws::connection>> connect(std::string url, ws::connect_options options = {});
 
 /// The same on a stream that is connected already: an in-memory one in a test, a tunnel. The stream is used up,
@@ -325,6 +377,15 @@ task<result<ws::connection>> connect_over(stream peer, std::string url, ws::conn
 // ---- operations ----------------------------------------------------------------------------------------------------
 
 namespace detail {
+
+/// A frame on its way out.
+struct outgoing_frame
+{
+    ws::opcode op;
+    bool fin;
+    bool compress; ///< the message that it begins may be
+    std::span<std::byte const> payload;
+};
 
 /// What pinging and closing operations share.
 class connection_operation : protected suspension
@@ -413,7 +474,8 @@ public:
 class [[nodiscard]] ws::connection::write_operation
 {
 public:
-    write_operation(detail::connection_core& core, frame const& f) noexcept : core_(&core), frame_(f) {}
+    write_operation(detail::connection_core& core, detail::outgoing_frame const& f) noexcept : core_(&core), frame_(f)
+    {}
     write_operation(write_operation&& other) noexcept : core_(other.core_), frame_(other.frame_) {}
     ~write_operation()
     {
@@ -438,7 +500,7 @@ private:
     bool start(std::coroutine_handle<> h, detail::context const& env) noexcept;
     void finish() noexcept;
     detail::connection_core* core_;
-    frame frame_;
+    detail::outgoing_frame frame_;
     detail::write_waiter* waiter_ = nullptr; // only where it has to wait, which is rare
     std::error_code error_;
 };

@@ -60,6 +60,7 @@ enum class errc : std::uint8_t
     status_line,
     http_version_malformed,
     http_version_unsupported,
+    tls_unexpected,
 
     // A request as a whole (RFC 9110, RFC 9112, RFC 6455 section 4.2.1).
     target_form,
@@ -108,6 +109,7 @@ enum class errc : std::uint8_t
     accept_mismatch,
     extension_unoffered,
     extension_duplicate,
+    extension_parameters,
     response_subprotocol_unoffered,
     response_subprotocol_multiple,
 
@@ -118,6 +120,7 @@ enum class errc : std::uint8_t
     host_argument,
     target_argument,
     key_argument,
+    deflate_argument,
     url_scheme,
     url_host,
     url_port,

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 // The client's part of the opening handshake.
+#include "net/tls_transport.hpp"
 #include "proto/handshake.hpp"
 #include "proto/url.hpp"
+#include "tls/context.hpp"
 #include "ws/connection_core.hpp"
 #include "ws/handshake_io.hpp"
 #include "ws/random.hpp"
@@ -48,11 +50,18 @@ task<result<ws::connection>> shake_hands(transport_ptr transport, proto::url con
         extra.push_back({"Authorization", credentials});
     }
 
+    if (options.deflate.on && !valid(options.deflate))
+        co_return protocol_error(proto::errc::deflate_argument);
+    std::string offer;
+    if (options.deflate.on)
+        offer = proto::deflate_offer(parameters_of(options.deflate));
+
     proto::client_request request;
     request.host = where.kind == proto::url::scheme::unix_socket ? "localhost" : where.authority;
     request.target = where.target;
     request.key = {key.data(), key.size()};
     request.subprotocols = options.subprotocols;
+    request.extensions = offer;
     request.origin = options.origin;
     request.extra = extra;
     std::string text;
@@ -81,12 +90,16 @@ task<result<ws::connection>> shake_hands(transport_ptr transport, proto::url con
         proto::accepted accepted;
         if (verdict == proto::errc::ok)
             verdict = proto::check_response(head, request, accepted);
+        std::optional<proto::deflate_parameters> agreed;
+        if (verdict == proto::errc::ok)
+            verdict = proto::check_deflate(accepted.extensions, parameters_of(options.deflate), agreed);
         if (verdict == proto::errc::status_not_101)
             co_return std::error_code(head.status, ws::http_category());
         if (verdict != proto::errc::ok)
             co_return protocol_error(verdict);
+        auto const deflate = agreed ? deflate_agreement(*agreed, proto::role::client) : deflate_agreement();
         co_return ws::connection(new connection_core(io.take(), proto::role::client, connection_settings(options),
-                                                     std::string(accepted.subprotocol)));
+                                                     std::string(accepted.subprotocol), deflate));
     }
 }
 
@@ -97,8 +110,6 @@ task<result<ws::connection>> open(std::string const& url, ws::connect_options co
     auto const bad = proto::parse_url(url, where);
     if (bad != proto::errc::ok)
         co_return protocol_error(bad);
-    if (where.kind == proto::url::scheme::wss)
-        co_return ws::errc::tls_missing;
     if (!over) {
         auto connected = co_await connect_stream(endpoint_of(where));
         if (!connected)
@@ -108,6 +119,19 @@ task<result<ws::connection>> open(std::string const& url, ws::connect_options co
     auto transport = stream_access::take(std::move(*over));
     if (!transport)
         co_return errc::closed;
+    if (where.kind == proto::url::scheme::wss) {
+        auto const* with = options.tls;
+        if (!with) {
+            auto const& usual = tls_context::default_client();
+            if (!usual)
+                co_return usual.error();
+            with = &*usual;
+        }
+        auto secured = co_await tls_connect(std::move(transport), *with, std::string(where.host));
+        if (!secured)
+            co_return secured.error();
+        transport = std::move(*secured);
+    }
     auto done = co_await shake_hands(std::move(transport), where, options);
     co_return done;
 }

@@ -2,6 +2,7 @@
 #include "ws/request_data.hpp"
 
 #include "proto/handshake.hpp"
+#include "tls/session.hpp"
 
 namespace wring {
 
@@ -72,6 +73,13 @@ bool request::is_upgrade() const noexcept
 endpoint const& request::remote() const noexcept
 {
     return data_.remote;
+}
+
+std::optional<tls::info> request::tls_info() const
+{
+    if (!data_.tls)
+        return std::nullopt;
+    return data_.tls->info();
 }
 
 response response::accept()

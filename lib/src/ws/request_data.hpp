@@ -7,10 +7,13 @@
 
 namespace wring::detail {
 
+class tls_session;
+
 struct request_data
 {
     proto::request_head head;
     endpoint remote;
+    tls_session const* tls = nullptr; ///< where TLS is spoken
 };
 
 } // namespace wring::detail

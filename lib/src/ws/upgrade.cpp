@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // The server's part of the opening handshake.
+#include "net/tls_transport.hpp"
 #include "proto/handshake.hpp"
 #include "ws/connection_core.hpp"
 #include "ws/handshake_io.hpp"
@@ -61,6 +62,7 @@ struct server_handshake
     std::string head_text;
     request_data data;
     bool answered = false; // an answer has been begun: no other may follow
+    deflate_agreement deflate;
 };
 
 std::vector<proto::field> as_fields(std::vector<std::pair<std::string, std::string>> const& headers)
@@ -128,7 +130,7 @@ task<result<std::string>> shake_hands(server_handshake& shake)
     auto const read = co_await shake.io.read_head(scanner, shake.head_text);
     if (!read)
         co_return read.error();
-    shake.data = {scanner.request(shake.head_text), shake.io.get().remote()};
+    shake.data = {scanner.request(shake.head_text), shake.io.get().remote(), shake.io.get().tls()};
     auto const& head = shake.data.head;
 
     auto const verdict = proto::check_upgrade(head);
@@ -167,14 +169,23 @@ task<result<std::string>> shake_hands(server_handshake& shake)
     for (auto const& h : options.headers)
         fields.push_back({h.name, h.value});
     std::string text;
+    std::string extensions;
     proto::switching_protocols switching;
     switching.key = head.fields.find("Sec-WebSocket-Key").value_or("");
     switching.subprotocol = subprotocol.name;
     switching.extra = fields;
-    auto const bad = proto::write_switching_protocols(text, switching);
+    auto bad = proto::errc::ok;
+    if (options.deflate.on && !valid(options.deflate))
+        bad = proto::errc::deflate_argument;
+    else if (options.deflate.on)
+        if (auto const agreed = proto::accept_deflate(head.fields, parameters_of(options.deflate), extensions))
+            shake.deflate = {*agreed, proto::role::server};
+    switching.extensions = extensions;
+    if (bad == proto::errc::ok)
+        bad = proto::write_switching_protocols(text, switching);
     if (bad != proto::errc::ok) {
         if (proto::http_status_for(bad) == 0)
-            co_await answer(shake, response::refuse(500)); // a field that the application added
+            co_await answer(shake, response::refuse(500)); // a field that the application added, an option of its
         co_return protocol_error(bad);
     }
     shake.answered = true;
@@ -195,6 +206,17 @@ response answer_to(std::error_code error)
     return response::refuse(0);
 }
 
+/// TLS first: then everything goes on as without.
+task<result<transport_ptr>> secure(transport_ptr plain, tls::context const& with, clock::time_point until)
+{
+    own_stop own(co_await get_context());
+    deadline limit(own.stop, until);
+    auto done = co_await tls_accept(std::move(plain), with);
+    if (!done && done.error() == errc::canceled && limit.expired())
+        co_return ws::errc::handshake_timeout;
+    co_return done;
+}
+
 } // namespace
 
 } // namespace detail
@@ -204,14 +226,22 @@ task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options)
     auto transport = detail::stream_access::take(std::move(peer));
     if (!transport)
         co_return errc::closed;
-    detail::server_handshake shake{detail::handshake_io(std::move(transport)), options, {}, {}, false};
+    bool const limited = options.handshake_timeout > duration::zero();
+    auto const until = limited ? detail::deadline_after(options.handshake_timeout) : clock::time_point::max();
+    if (options.tls) {
+        auto secured = co_await detail::secure(std::move(transport), *options.tls, until);
+        if (!secured)
+            co_return secured.error();
+        transport = std::move(*secured);
+    }
+    detail::server_handshake shake{detail::handshake_io(std::move(transport)), options, {}, {}, false, {}};
     result<std::string> agreed = errc::canceled;
     {
         detail::context& env = co_await detail::get_context();
         detail::own_stop own(env);
         std::optional<detail::deadline> limit;
-        if (options.handshake_timeout > duration::zero())
-            limit.emplace(own.stop, detail::deadline_after(options.handshake_timeout));
+        if (limited)
+            limit.emplace(own.stop, until);
         bool failed = false; // a hook threw
         std::exception_ptr failure;
         try {
@@ -238,7 +268,8 @@ task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options)
         co_return agreed.error();
     }
     co_return ws::connection(new detail::connection_core(
-        shake.io.take(), proto::role::server, detail::connection_settings(options), std::move(*agreed)));
+        shake.io.take(), proto::role::server, detail::connection_settings(options), std::move(*agreed),
+        shake.deflate));
 }
 
 } // namespace wring
