@@ -34,6 +34,9 @@ constexpr target targets[] = {
     {"utf8", wring::fuzz::fuzz_utf8, 100},
     {"close_payload", wring::fuzz::fuzz_close_payload, 100},
     {"url", wring::fuzz::fuzz_url, 100},
+    {"inflate", wring::fuzz::fuzz_inflate, 30},
+    {"deflate", wring::fuzz::fuzz_deflate, 20},
+    {"parameters", wring::fuzz::fuzz_parameters, 100},
 };
 
 std::uint8_t digit(char c)

@@ -16,5 +16,8 @@ void fuzz_lists(input in);
 void fuzz_utf8(input in);
 void fuzz_close_payload(input in);
 void fuzz_url(input in);
+void fuzz_inflate(input in);
+void fuzz_deflate(input in);
+void fuzz_parameters(input in);
 
 } // namespace wring::fuzz
