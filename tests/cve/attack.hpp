@@ -140,10 +140,10 @@ public:
         CHECK(got.size() >= size);
     }
 
-    /// Does its part of the opening handshake, and forgets the answer.
-    task<> open()
+    /// Does its part of the opening handshake, and forgets the answer. `fields`: more of the request, in lines.
+    task<> open(std::string fields = {})
     {
-        co_await send(request_text());
+        co_await send(request_text(fields));
         co_await until([&] { return take(), ended || got.find("\r\n\r\n") != got.npos; });
         CHECK(got.starts_with("HTTP/1.1 101 "));
         got.clear();

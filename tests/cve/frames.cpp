@@ -853,8 +853,8 @@ TEST_CASE("cve_2025_11677_reentrancy: whatever is done to a connection at any mo
                         auto const large = masked(0x02, std::string(40'000, 'l')) + masked(0x80, "end");
                         auto const last = bad ? masked(0x83) : masked(0x88, close_payload(1000));
                         scope peer;
-                        peer.spawn(talk(streams.second, request_text() + text_of(masked(0x81, "one") + masked(0x89, "p") +
-                                                                                 large + large + last)));
+                        auto const frames = masked(0x81, "one") + masked(0x89, "p") + large + large + last;
+                        peer.spawn(talk(streams.second, request_text() + text_of(frames)));
                         bool failed = false;
                         try {
                             co_await act(std::move(streams.first), it, at);
