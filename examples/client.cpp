@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // A WebSocket client: sends the lines of standard input, prints the messages that come back.
+#include "autobahn.hpp"
 #include "input.hpp"
 #include "options.hpp"
 
@@ -87,5 +88,8 @@ task<> talk_on(client_options const& options)
 int main(int argc, char** argv)
 {
     auto const options = parse_client_options(argc, argv);
-    return run(options.reconnect ? talk_on(options) : talk(options), options.run);
+    return run(options.autobahn    ? run_cases(options)
+               : options.reconnect ? talk_on(options)
+                                   : talk(options),
+               options.run);
 }

@@ -168,6 +168,7 @@ inline wring::header parse_header(std::string_view line)
 struct client_options
 {
     std::string url;
+    bool autobahn = false;
     std::string origin;
     std::string subprotocols;
     std::string proxy;
@@ -215,6 +216,8 @@ inline client_options parse_client_options(int argc, char** argv)
                      "  --proxy URL               http://, https:// or socks5://[USER:PASSWORD@]HOST[:PORT];\n"
                      "                            env: what http_proxy, https_proxy, all_proxy and no_proxy say\n"
                      "  --reconnect               connect again when the connection is lost\n"
+                     "  --autobahn                run all cases of the fuzzing server at URL, as the\n"
+                     "                            Autobahn|Testsuite has one, and echo what it sends\n"
                      "  --engine NAME             auto, uring or asio (default auto)\n"
                      "  --help                    this text\n",
                      argv[0]);
@@ -230,6 +233,7 @@ inline client_options parse_client_options(int argc, char** argv)
                             {"max-redirects", required_argument, nullptr, 'm'},
                             {"proxy", required_argument, nullptr, 'p'},
                             {"reconnect", no_argument, nullptr, 'r'},
+                            {"autobahn", no_argument, nullptr, 'A'},
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
                             {}};
@@ -240,6 +244,8 @@ inline client_options parse_client_options(int argc, char** argv)
         auto const engine = c == 'e' ? wring::parse_engine(value) : wring::engine_kind::automatic;
         if (c == 'h')
             usage(stdout, 0);
+        else if (c == 'A')
+            options.autobahn = true;
         else if (c == 'o')
             options.origin = value;
         else if (c == 's')

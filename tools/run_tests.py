@@ -303,7 +303,7 @@ def run_variant(variant, filters):
     tests, texts = choose(registered(variant), variant, filters)
     targets = []
     folder = str(ROOT / variant.folder) + os.sep
-    if filters and all({"unit", "misuse", "interop", "nightly"} & set(test["suites"]) for test in tests):
+    if filters and all({"unit", "misuse", "interop", "conformance", "fuzz", "nightly"} & set(test["suites"]) for test in tests):
         known = json.loads((ROOT / variant.folder / "meson-info" / "intro-targets.json").read_text())
         files = {target["id"]: target["filename"][0] for target in known}
         needed = {file for test in tests for file in [test["cmd"][0]] + [files[target] for target in test["depends"]]}

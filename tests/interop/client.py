@@ -2,10 +2,15 @@
 # SPDX-License-Identifier: BSL-1.0
 """The client example against our own servers: lines in, lines out, exit statuses, and what it says where something is wrong."""
 import asyncio
+import pathlib
 import socket
+import sys
 
 import harness
 from harness import Program, call, check, same, wait
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "conformance"))
+from wire import Peer       # noqa: E402
 
 
 class Scenarios:
@@ -274,11 +279,55 @@ class Scenarios:
         check("client: waiting" in client.errors and client.errors.count("client: open") == 2, f"errors of the client: {client.errors!r}")
         await server.stop()
 
+    async def fuzzing_server(self):
+        """Every case of a fuzzing server is run, also behind one that is refused and one that is torn down."""
+        asked, echoed = [], []
+
+        async def serve(reader, writer):
+            peer = Peer(reader, writer, client=False)
+            target = await peer.read_request()
+            asked.append(target)
+            if target == "/getCaseCount":
+                peer.accept()
+                await peer.send(peer.frame(0x81, b"4"))
+            elif "case=2&" in target:
+                writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+            elif "case=3&" in target:
+                peer.accept()
+                await peer.send(peer.frame(0x01, b"half a mess"))
+                writer.transport.abort()
+                return
+            elif target.startswith("/runCase"):
+                peer.accept()
+                await peer.send(peer.fragments(0x82, b"x" * 70_000, 1000) + peer.frame(0x81, b"echo"))
+                echoed.append([(await peer.receive())[:2] for _ in range(2)])
+            else:
+                peer.accept()
+                await peer.send(peer.frame(0x81, b"all written"))
+            await peer.send(peer.frame(0x88, b"\x03\xe8"))
+            peer.end()
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20)
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        status, output, errors = await self.call("--autobahn", url + "/")
+        server.close()
+        same((status, errors), (0, ""), "how the client ended")
+        same(asked, ["/getCaseCount"] + [f"/runCase?case={n}&agent=wring" for n in (1, 2, 3, 4)] +
+             ["/updateReports?agent=wring"], "what the server was asked for")
+        same(echoed, [[("binary", b"x" * 70_000), ("text", b"echo")]] * 2, "what came back")
+        lines = output.splitlines()
+        same([lines[n].split(":")[0] for n in (0, 1, -1)], ["case 1 of 4", "case 2 of 4", "all written"], "what was said")
+        status, output, errors = await self.call("--autobahn", url)
+        same((status, output), (1, ""), "how the client ended without a server")
+        check(errors.count("\n") == 1 and "refused" in errors, f"errors of the client: {errors!r}")
+
     async def help(self):
         status, output, errors = await call("client", "--help")
         same((status, errors), (0, ""), "--help")
         for word in ("usage:", "URL", "--origin", "--header", "--subprotocol", "--no-deflate", "--takeover", "--ca", "--max-redirects",
-                     "--proxy", "--reconnect", "--engine", "xit status"):
+                     "--proxy", "--reconnect", "--autobahn", "--engine", "xit status"):
             check(word in output, f"--help without {word}: {output!r}")
 
     async def bad_usage(self):
@@ -348,6 +397,7 @@ async def scenarios(suite):
             ("connecting again", here.reconnect),
             ("bad URLs", here.bad_urls),
             ("bad headers and subprotocols", here.bad_header),
+            ("a fuzzing server", here.fuzzing_server),
             ("--help", here.help),
             ("bad usage", here.bad_usage)):
         if given.only in name:

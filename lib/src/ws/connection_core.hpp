@@ -198,6 +198,7 @@ private:
     void queue_frame(parts const& f);
     void queue_control(proto::opcode op, std::span<std::byte const> payload);
     void queue_shared(ws::shared_message::representation& message);
+    void answer_ping(std::span<std::byte const> payload);
     void queue_pending_pong() noexcept;
     void queue_waiting() noexcept;
     void take_over_leaving() noexcept;
@@ -276,7 +277,7 @@ private:
     std::size_t unread_ = 0; // bytes of the pieces, and what they cost
 
     // writing
-    std::byte* pong_ = nullptr; // payload of the pong to send next
+    std::byte* pong_ = nullptr; // payload of the pong for which there was no room
     send_queue queue_;
     queued_write* waiting_head_ = nullptr;
     queued_write* waiting_tail_ = nullptr;
@@ -286,7 +287,7 @@ private:
     std::uint32_t keepalive_id_ = 0; // of the keep-alive ping that awaits its answer; 0: none
     std::uint32_t ping_ids_ = 0;
     std::chrono::duration<std::uint32_t, std::micro> round_trip_{}; // of the last answered ping
-    std::uint32_t pong_left_ = 0; // bytes to send until the pong in the queue is out; 0: there is none
+    std::uint32_t pong_left_ = 0; // bytes to send until the last pong in the queue is out; 0: there is none
     std::uint32_t ping_left_ = 0; // the same of a keep-alive ping that has to wait
     std::uint32_t waiting_posts_ = 0; // what the posted messages cost that wait for their turn
     clock::time_point last_received_; // or another sign of life

@@ -249,6 +249,10 @@ void connection_core::queue_close(ws::close_code code, std::string_view reason) 
     auto const written = proto::write_close(static_cast<std::uint16_t>(code), reason, payload);
     assert(written.error == proto::errc::ok);
     try {
+        if (has_pong_) { // of a ping that came before
+            has_pong_ = false;
+            queue_control(proto::opcode::pong, {pong_, pong_size_});
+        }
         queue_control(proto::opcode::close, std::span(payload).first(written.size));
     } catch (std::bad_alloc const&) {
         lose(std::make_error_code(std::errc::not_enough_memory), true);

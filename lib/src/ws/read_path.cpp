@@ -270,17 +270,7 @@ bool connection_core::pull(piece& out, bool wanted)
                 return false;
             inbound.clear(); // a part of a header
             continue;
-        case proto::event::kind::ping:
-            if (phase_ == phase::open) {
-                if (!pong_)
-                    pong_ = static_cast<std::byte*>(frame_allocate(proto::max_control_payload));
-                if (!e.payload.empty())
-                    std::memcpy(pong_, e.payload.data(), e.payload.size());
-                pong_size_ = static_cast<std::uint8_t>(e.payload.size());
-                has_pong_ = true; // the newest ping's answer answers for all (RFC 6455 section 5.5.3)
-                want_turn_end();
-            }
-            continue;
+        case proto::event::kind::ping: answer_ping(e.payload); continue;
         case proto::event::kind::pong: received_pong(e.payload); continue;
         case proto::event::kind::close: received_close(e); return false;
         case proto::event::kind::violation:

@@ -14,6 +14,7 @@ namespace {
 constexpr std::size_t large_payload = 16 * 1024;  // from here a server's payload is sent from where it lies
 constexpr std::size_t copied_share = 1024;        // a shared message's size up to which a copy takes less than a reference
 constexpr std::size_t most_under_way = 64 * 1024; // given to the engine at once: its progress shows only at its end
+constexpr std::uint32_t room_for_pongs = 1024;    // bytes queued, up to the last pong, from where the next one waits
 
 struct posted_message final : queued_write
 {
@@ -252,10 +253,30 @@ ws::posted connection_core::post(ws::shared_message const& m) noexcept
     }
 }
 
+// Before whatever is written in answer to what comes behind the ping. However fast pings come, few pongs are queued: where
+// the peer does not take them, the newest answers for those before (RFC 6455 section 5.5.3).
+void connection_core::answer_ping(std::span<std::byte const> payload)
+{
+    if (phase_ != phase::open)
+        return;
+    if (pong_left_ < room_for_pongs) {
+        has_pong_ = false;
+        queue_control(proto::opcode::pong, payload);
+        pong_left_ = static_cast<std::uint32_t>(queue_.size());
+        return;
+    }
+    if (!pong_)
+        pong_ = static_cast<std::byte*>(frame_allocate(proto::max_control_payload));
+    if (!payload.empty())
+        std::memcpy(pong_, payload.data(), payload.size());
+    pong_size_ = static_cast<std::uint8_t>(payload.size());
+    has_pong_ = true;
+}
+
 void connection_core::queue_pending_pong() noexcept
 {
-    if (!has_pong_ || pong_left_ > 0 || phase_ == phase::dead)
-        return; // one at a time, however fast pings come
+    if (!has_pong_ || pong_left_ >= room_for_pongs || phase_ == phase::dead)
+        return;
     has_pong_ = false;
     try {
         queue_control(proto::opcode::pong, {pong_, pong_size_});
