@@ -35,21 +35,6 @@ bool consists_of(std::string_view text, std::string_view also) noexcept
     return true;
 }
 
-bool valid_ipv4(std::string_view text) noexcept
-{
-    for (int part = 0; part < 4; ++part) {
-        auto const end = std::min(text.find('.'), text.size());
-        auto const digits = text.substr(0, end);
-        if (digits.empty() || digits.size() > 3 || !std::all_of(digits.begin(), digits.end(), is_digit)) return false;
-        if (digits.size() > 1 && digits.front() == '0') return false;
-        if (digits.size() == 3 && digits > "255") return false;
-        if (part == 3) return end == text.size();
-        if (end == text.size()) return false;
-        text.remove_prefix(end + 1);
-    }
-    return false;
-}
-
 bool take_prefix(std::string_view& text, std::string_view prefix) noexcept
 {
     if (!equal_ignoring_case(text.substr(0, prefix.size()), prefix)) return false;
@@ -79,6 +64,21 @@ errc parse_socket_url(std::string_view rest, url& out) noexcept
 }
 
 } // namespace
+
+bool valid_ipv4(std::string_view text) noexcept
+{
+    for (int part = 0; part < 4; ++part) {
+        auto const end = std::min(text.find('.'), text.size());
+        auto const digits = text.substr(0, end);
+        if (digits.empty() || digits.size() > 3 || !std::all_of(digits.begin(), digits.end(), is_digit)) return false;
+        if (digits.size() > 1 && digits.front() == '0') return false;
+        if (digits.size() == 3 && digits > "255") return false;
+        if (part == 3) return end == text.size();
+        if (end == text.size()) return false;
+        text.remove_prefix(end + 1);
+    }
+    return false;
+}
 
 bool valid_ipv6(std::string_view text) noexcept
 {

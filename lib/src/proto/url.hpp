@@ -42,6 +42,9 @@ struct authority
 // errc::url_host or errc::url_port when `text` is no authority. An empty port is legal, an empty host is not.
 [[nodiscard]] errc parse_authority(std::string_view text, authority& out) noexcept;
 
+// Whether `text` is an IPv4 address of four decimal numbers, without leading zeros.
+[[nodiscard]] bool valid_ipv4(std::string_view text) noexcept;
+
 // Whether `text` is an IPv6 address in one of the forms of RFC 4291 section 2.2, without a zone.
 [[nodiscard]] bool valid_ipv6(std::string_view text) noexcept;
 
