@@ -3,11 +3,13 @@
 #pragma once
 
 #include <wring/endpoint.hpp>
+#include <wring/http.hpp>
 #include <wring/listener.hpp>
 #include <wring/loop.hpp>
 #include <wring/request.hpp>
 #include <wring/result.hpp>
 #include <wring/scope.hpp>
+#include <wring/server.hpp>
 #include <wring/stream.hpp>
 #include <wring/sync.hpp>
 #include <wring/task.hpp>

@@ -8,12 +8,30 @@
 
 namespace wring::detail {
 
-task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string& text)
+task<result<>> handshake_io::readable(std::size_t beyond)
 {
     auto& inbound = transport_->inbound();
     for (;;) {
         if (co_await stop_requested())
             co_return errc::canceled;
+        if (inbound.size() > beyond)
+            co_return {};
+        if (transport_->ended()) {
+            int const error = transport_->end_error();
+            co_return error ? system_error(error) : make_error_code(errc::end_of_stream);
+        }
+        transport_->resume_receiving();
+        co_await change_operation(*this);
+    }
+}
+
+task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string& text)
+{
+    auto& inbound = transport_->inbound();
+    for (;;) {
+        auto const more = co_await readable();
+        if (!more)
+            co_return more.error();
         while (engine::block* b = inbound.front()) {
             auto const bytes = b->bytes();
             std::string_view const piece(reinterpret_cast<char const*>(bytes.data()), bytes.size());
@@ -25,12 +43,6 @@ task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string
             if (progress.complete)
                 co_return {};
         }
-        if (transport_->ended()) {
-            int const error = transport_->end_error();
-            co_return error ? system_error(error) : make_error_code(errc::end_of_stream);
-        }
-        transport_->resume_receiving();
-        co_await change_operation(*this);
     }
 }
 

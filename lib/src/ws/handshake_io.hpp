@@ -33,6 +33,10 @@ public:
             at_end_->request();
     }
 
+    /// Completes when more than `beyond` bytes are unread; errc::end_of_stream, or the system's error, at the end. A
+    /// cancel loses nothing.
+    task<result<>> readable(std::size_t beyond = 0);
+
     /// Reads a head into `text`, and leaves what follows it in the transport's inbound queue. An error of the scanner
     /// comes in protocol_category().
     task<result<>> read_head(proto::head_scanner& scanner, std::string& text);

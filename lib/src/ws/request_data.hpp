@@ -7,10 +7,23 @@
 
 namespace wring::detail {
 
+/// Where the body of a request comes from.
+struct body_source
+{
+    /// See request::read_some().
+    virtual task<result<std::string_view>> next_piece() = 0;
+
+protected:
+    ~body_source() = default;
+};
+
 struct request_data
 {
     proto::request_head head;
     endpoint remote;
+    std::vector<std::pair<std::string_view, std::string>> params; ///< of the route; the names are its own
+    body_source* body = nullptr;                                  ///< null: none can be read
+    mutable std::any attachment;
 };
 
 } // namespace wring::detail
