@@ -162,6 +162,8 @@ inline void with_client(server& app, task<> (*body)(server&, stream&), std::span
             auto streams = co_await connected(where);
             scope serving;
             serving.spawn(a.serve(std::move(streams.first)));
+            while (a.connections() == 0)
+                co_await turns(1);
             {
                 stream client = std::move(streams.second);
                 co_await f(a, client);

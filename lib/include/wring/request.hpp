@@ -104,6 +104,7 @@ struct response
     [[nodiscard]] static response redirect(std::string location, int status = 303);
 
     response() = default;
+    explicit response(int status_code) : status(status_code) {}
     response(int status_code, std::string text) : status(status_code), body(std::move(text)) {}
 };
 
