@@ -75,8 +75,8 @@ TEST_CASE("peers on Unix sockets are trusted by name")
 
 TEST_CASE("what is no address or network is refused by name")
 {
-    for (char const* bad : {"example.org", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8x", "::/129", "*", "10.0.0",
-                            "10.0.0.0/ 8", "[::1]", "127.0.0.1:80", "Unix", "fe80::1%lo0x"}) {
+    for (char const* bad : {"example.org", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8x", "::/129", "*",
+                            "10.0.0", "10.0.0.0/ 8", "[::1]", "127.0.0.1:80", "Unix", "fe80::1%lo0x"}) {
         INFO(bad);
         address_set set;
         CHECK_THROWS_AS(set.add(bad), std::invalid_argument);

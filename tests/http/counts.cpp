@@ -143,15 +143,12 @@ TEST_CASE("counts are exact after threads have used them at the same time")
                 for (int i = 0; i < 5000; ++i) {
                     auto ticket = counts->admit();
                     if (ticket && ticket->is_from(at(t % 2 ? "192.0.2.1:1" : "192.0.2.2:1"))) {
-                        if (i % 3)
-                            ticket->opened();
+                        if (i % 3) ticket->opened();
                         mine.push_back(std::move(ticket));
                     }
-                    if (mine.size() > 7 || i % 11 == 0)
-                        mine.clear();
+                    if (mine.size() > 7 || i % 11 == 0) mine.clear();
                     auto const seen = counts->total();
-                    if (seen > most)
-                        most = seen;
+                    if (seen > most) most = seen;
                     auto const refused = counts->refuse();
                 }
             });

@@ -56,9 +56,12 @@ std::string open(served_folder const& from, std::vector<std::string> const& segm
 {
     opened_file file;
     switch (from.open(segments, file)) {
-    case served_folder::outcome::file: return file.start;
-    case served_folder::outcome::nothing: return "404";
-    case served_folder::outcome::is_directory: return "301";
+    case served_folder::outcome::file:
+        return file.start;
+    case served_folder::outcome::nothing:
+        return "404";
+    case served_folder::outcome::is_directory:
+        return "301";
     }
     return "?";
 }
@@ -84,12 +87,28 @@ TEST_CASE("files are found below the folder, and nothing else is")
         CHECK(open(from, {"large.bin"}).size() == served_folder::piece_size);
         CHECK(open(from, {"inside.html"}) == (walk ? "404" : "<p>sub"));
 
-        for (auto const& bad : std::vector<std::vector<std::string>>{
-                 {"none"}, {"..", "secret.txt"}, {"../secret.txt"}, {"sub", "..", "..", "secret.txt"}, {"up.txt"},
-                 {"away.txt"}, {"parent", "secret.txt"}, {"parent", "www", "index.html"}, {".git", "config"}, {".htpasswd"},
-                 {".", "index.html"}, {"sub/deep/x.js"}, {"", "index.html"}, {"sub", "", "index.html"}, {"fifo"},
-                 {"index.html", ""}, {"index.html", "x"}, {std::string("index.html\0", 11)}, {std::string(300, 'x')},
-                 {"/etc/passwd"}, {"", "etc", "passwd"}, {}}) {
+        for (auto const& bad : std::vector<std::vector<std::string>>{{"none"},
+                                                                     {"..", "secret.txt"},
+                                                                     {"../secret.txt"},
+                                                                     {"sub", "..", "..", "secret.txt"},
+                                                                     {"up.txt"},
+                                                                     {"away.txt"},
+                                                                     {"parent", "secret.txt"},
+                                                                     {"parent", "www", "index.html"},
+                                                                     {".git", "config"},
+                                                                     {".htpasswd"},
+                                                                     {".", "index.html"},
+                                                                     {"sub/deep/x.js"},
+                                                                     {"", "index.html"},
+                                                                     {"sub", "", "index.html"},
+                                                                     {"fifo"},
+                                                                     {"index.html", ""},
+                                                                     {"index.html", "x"},
+                                                                     {std::string("index.html\0", 11)},
+                                                                     {std::string(300, 'x')},
+                                                                     {"/etc/passwd"},
+                                                                     {"", "etc", "passwd"},
+                                                                     {}}) {
             INFO((bad.empty() ? "nothing" : bad.front()));
             CHECK(open(from, bad) == "404");
         }
@@ -132,7 +151,8 @@ TEST_CASE("entity tags change with the content")
     std::vector<std::string> const name{"index.html"};
     CHECK(from.open(name, before) == served_folder::outcome::file);
     write_file(s.root() + "/index.html", "<p>other");
-    struct stat status{};
+    struct stat status
+    {};
     ::stat((s.root() + "/index.html").c_str(), &status);
     timespec const times[] = {status.st_atim, {status.st_mtim.tv_sec, (status.st_mtim.tv_nsec + 1000) % 1'000'000'000}};
     ::utimensat(AT_FDCWD, (s.root() + "/index.html").c_str(), times, 0);
@@ -215,11 +235,12 @@ TEST_CASE("no path leads out of the folder")
     site const s;
     server app;
     app.files("/static/", s.root());
-    for (char const* path : {"/static/../secret.txt", "/static/%2e%2e/secret.txt", "/static/..%2Fsecret.txt",
-                             "/static/%2E%2E%2Fsecret.txt", "/static/sub/..%2f..%2f..%2fsecret.txt", "/static/up.txt",
-                             "/static/away.txt", "/static/parent/secret.txt", "/static/.git/config", "/static/.htpasswd",
-                             "/static//etc/passwd", "/static/%2Fetc%2Fpasswd", "/static/index.html%00.png",
-                             "/static/..%5Csecret.txt", "/static/%252e%252e/secret.txt", "/static/fifo", "/static/./index.html"}) {
+    for (char const* path :
+         {"/static/../secret.txt", "/static/%2e%2e/secret.txt", "/static/..%2Fsecret.txt",
+          "/static/%2E%2E%2Fsecret.txt", "/static/sub/..%2f..%2f..%2fsecret.txt", "/static/up.txt", "/static/away.txt",
+          "/static/parent/secret.txt", "/static/.git/config", "/static/.htpasswd", "/static//etc/passwd",
+          "/static/%2Fetc%2Fpasswd", "/static/index.html%00.png", "/static/..%5Csecret.txt",
+          "/static/%252e%252e/secret.txt", "/static/fifo", "/static/./index.html"}) {
         INFO(path);
         auto const r = ask(app, request_for(path));
         CHECK((r.status() == 404 || r.status() == 400));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// What the tests of the server share: a server behind one connection, or behind a port, and clients that speak in bytes.
+// What the tests of the server share: a server behind one connection, or behind a port, and clients that speak in
+// bytes.
 #pragma once
 
 #include "ws/harness.hpp"
@@ -38,8 +39,7 @@ struct reply
     [[nodiscard]] std::optional<std::string> field(std::string_view name) const
     {
         auto const at = head.find("\r\n" + std::string(name) + ": ");
-        if (at == std::string::npos)
-            return std::nullopt;
+        if (at == std::string::npos) return std::nullopt;
         auto const from = at + name.size() + 4;
         return head.substr(from, head.find("\r\n", from) - from);
     }
@@ -50,8 +50,7 @@ inline task<std::string> read_bytes(stream& s, std::size_t size)
 {
     std::string text(size, '\0');
     auto const got = co_await s.read(std::as_writable_bytes(std::span(text)));
-    if (!got)
-        co_return "<" + got.error().message() + ">";
+    if (!got) co_return "<" + got.error().message() + ">";
     co_return text;
 }
 
@@ -60,8 +59,7 @@ inline task<reply> read_reply(stream& s, bool to_head = false)
 {
     reply r;
     r.head = co_await read_head(s);
-    if (to_head || r.status() == 204 || r.status() == 304 || r.status() < 200)
-        co_return r;
+    if (to_head || r.status() == 204 || r.status() == 304 || r.status() < 200) co_return r;
     if (auto const length = r.field("Content-Length")) {
         r.body = co_await read_bytes(s, std::stoul(*length));
     } else if (r.has("Transfer-Encoding: chunked")) {
@@ -70,8 +68,7 @@ inline task<reply> read_reply(stream& s, bool to_head = false)
             while (!line.ends_with("\r\n")) {
                 auto const one = co_await read_bytes(s, 1);
                 line += one;
-                if (one.size() != 1)
-                    break;
+                if (one.size() != 1) break;
             }
             if (!line.ends_with("\r\n")) {
                 r.body += line; // the error
@@ -79,8 +76,7 @@ inline task<reply> read_reply(stream& s, bool to_head = false)
             }
             auto const size = std::stoul(line, nullptr, 16);
             auto const part = co_await read_bytes(s, size + 2);
-            if (size == 0)
-                break;
+            if (size == 0) break;
             r.body += part.substr(0, size);
         }
     } else {

@@ -11,8 +11,7 @@ namespace {
 
 struct sample
 {
-    explicit sample(std::string_view lines) :
-        text("GET / HTTP/1.1\r\nHost: h\r\n" + std::string(lines) + "\r\n")
+    explicit sample(std::string_view lines) : text("GET / HTTP/1.1\r\nHost: h\r\n" + std::string(lines) + "\r\n")
     {
         REQUIRE(proto::parse_request(text, data.head) == proto::errc::ok);
     }
@@ -79,9 +78,9 @@ TEST_CASE("Basic credentials are read in their one form")
     CHECK(basic("Authorization: basic   QWxhZGRpbjpvcGVuIHNlc2FtZQ== \r\n") == "Aladdin|open sesame");
     CHECK(basic("Authorization: Basic YTpiOmM=\r\n") == "a|b:c");
     CHECK(basic("Authorization: Basic Og==\r\n") == "|");
-    for (char const* bad : {"Basic", "Basic ", "Basic YTpi\r\nAuthorization: Basic YTpi", "Basic YWI=", "Basic YTpi=", "Basic YTp",
-                            "Basic YTpiY", "Basic YT*i", "Basic Oh==", "Basic YTpi YTpi", "Bearer YTpi", "BasicYTpi",
-                            "Basic =", "Basic ====", ""}) {
+    for (char const* bad : {"Basic", "Basic ", "Basic YTpi\r\nAuthorization: Basic YTpi",
+                            "Basic YWI=", "Basic YTpi=", "Basic YTp", "Basic YTpiY", "Basic YT*i",
+                            "Basic Oh==", "Basic YTpi YTpi", "Bearer YTpi", "BasicYTpi", "Basic =", "Basic ====", ""}) {
         INFO(bad);
         CHECK(basic("Authorization: " + std::string(bad) + "\r\n") == "none");
     }
@@ -103,8 +102,16 @@ TEST_CASE("secrets are equal only to themselves")
 {
     CHECK(equal_secrets("", ""));
     CHECK(equal_secrets("abc", "abc"));
-    for (auto const& [a, b] : {std::pair{"abc", "abd"}, {"abc", "ab"}, {"abc", "abca"}, {"abc", "abcabc"}, {"abc", ""},
-                               {"", "abc"}, {"", "\x01"}, {"a", "aa"}, {"aa", "a"}, {"abc", "xbc"}})
+    for (auto const& [a, b] : {std::pair{"abc", "abd"},
+                               {"abc", "ab"},
+                               {"abc", "abca"},
+                               {"abc", "abcabc"},
+                               {"abc", ""},
+                               {"", "abc"},
+                               {"", "\x01"},
+                               {"a", "aa"},
+                               {"aa", "a"},
+                               {"abc", "xbc"}})
         CHECK(!equal_secrets(a, b));
     CHECK(!equal_secrets("abc", std::string_view("abc\0", 4)));
     CHECK(!equal_secrets(std::string_view("a\0", 2), "a"));

@@ -37,7 +37,7 @@ task<response> wait_for_cancel(bool& started, bool& canceled)
 
 } // namespace
 
-// ---- one request after the other ------------------------------------------------------------------------------------
+// ---- one request after the other -----------------------------------------------------------------------------------
 
 TEST_CASE("a request is answered, and the connection goes on")
 {
@@ -152,8 +152,7 @@ TEST_CASE("the head has one time for all of it, from accepting")
                 (void)more; // refused by now, perhaps
                 std::byte one[1];
                 auto const got = co_await timeout(5ms, streams.second.read_some(one));
-                if (got)
-                    answer = "H";
+                if (got) answer = "H";
             }
             answer += co_await read_rest(streams.second);
             CHECK(answer.starts_with("HTTP/1.1 408 "));
@@ -179,8 +178,8 @@ TEST_CASE("a peer that leaves in the middle of a request is told nothing, and fo
     for (kind k : kinds) {
         server app;
         app.post("/b", echo_body);
-        for (std::string const& part : {std::string("GET /a HT"), request_for("/a").substr(0, 20),
-                                        post("/b", "hello").substr(0, 60)})
+        for (std::string const& part :
+             {std::string("GET /a HT"), request_for("/a").substr(0, 20), post("/b", "hello").substr(0, 60)})
             on_loop([](server& a, kind where, std::string text) -> task<> {
                 auto streams = co_await connected(where);
                 scope serving;
@@ -196,7 +195,7 @@ TEST_CASE("a peer that leaves in the middle of a request is told nothing, and fo
     }
 }
 
-// ---- bodies -------------------------------------------------------------------------------------------------------
+// ---- bodies --------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a body is read whole, of a known length or chunked, and the next request follows it")
 {
@@ -205,10 +204,11 @@ TEST_CASE("a body is read whole, of a known length or chunked, and the next requ
         server app;
         app.post("/b", echo_body);
         std::string const large(300'000, 'b');
-        auto const all = ask_all(app,
-                                 post("/b", "hello") + post("/b", "") + chunked_post("/b", "5\r\nhello\r\n0\r\nX: y\r\n\r\n") +
-                                     post("/b", large) + chunked_post("/b", "0\r\n\r\n", "Connection: close\r\n"),
-                                 9, k);
+        auto const all =
+            ask_all(app,
+                    post("/b", "hello") + post("/b", "") + chunked_post("/b", "5\r\nhello\r\n0\r\nX: y\r\n\r\n") +
+                        post("/b", large) + chunked_post("/b", "0\r\n\r\n", "Connection: close\r\n"),
+                    9, k);
         REQUIRE(all.replies.size() == 5);
         CHECK(all.replies[0].body == "got hello");
         CHECK(all.replies[1].body == "got ");
@@ -229,8 +229,7 @@ TEST_CASE("a body is read in pieces as they come, while the handler decides when
             for (; piece; piece = co_await r.read_some()) {
                 size += piece->size();
                 most = std::max(most, piece->size());
-                if (size % 7 == 0)
-                    co_await turns(1); // back pressure
+                if (size % 7 == 0) co_await turns(1); // back pressure
             }
             CHECK(piece.error() == errc::end_of_stream);
             auto const again = co_await r.read_some();
@@ -241,9 +240,10 @@ TEST_CASE("a body is read in pieces as they come, while the handler decides when
         std::string chunks;
         for (int i = 0; i < 200; ++i)
             chunks += "1000\r\n" + std::string(4096, 'c') + "\r\n";
-        auto const all = ask_all(
-            app, post("/sum", std::string(1'000'000, 'b')) + chunked_post("/sum", chunks + "0\r\n\r\n", "Connection: close\r\n"),
-            9, k);
+        auto const all = ask_all(app,
+                                 post("/sum", std::string(1'000'000, 'b')) +
+                                     chunked_post("/sum", chunks + "0\r\n\r\n", "Connection: close\r\n"),
+                                 9, k);
         REQUIRE(all.replies.size() == 2);
         CHECK(all.replies[0].body == "1000000");
         CHECK(all.replies[1].body == "819200");
@@ -270,7 +270,8 @@ TEST_CASE("what the handler does not read of a body ends the connection, unless 
         app.post("/ignore", [](request&) -> task<response> { co_return response(200, "ignored"); });
         auto const here = ask_all(app, post("/ignore", "hello") + post("/ignore", "x", "Connection: close\r\n"), 9, k);
         REQUIRE(here.replies.size() == 2);
-        auto const more = ask_all(app, request_for("/ignore", "Content-Length: 500000\r\n", "POST") + "the beginning", 9, k);
+        auto const more =
+            ask_all(app, request_for("/ignore", "Content-Length: 500000\r\n", "POST") + "the beginning", 9, k);
         REQUIRE(more.replies.size() == 1);
         CHECK(more.replies[0].body == "ignored");
         CHECK(more.replies[0].closes());
@@ -334,7 +335,8 @@ TEST_CASE("a canceled read of the body loses no byte")
             auto streams = co_await connected(where);
             scope serving;
             serving.spawn(a.serve(std::move(streams.first)));
-            co_await send_text(streams.second, request_for("/b", "Content-Length: 10\r\nConnection: close\r\n", "POST"));
+            co_await send_text(streams.second,
+                               request_for("/b", "Content-Length: 10\r\nConnection: close\r\n", "POST"));
             for (char const* part : {"01", "234", "5678", "9"}) {
                 auto const slept = co_await sleep_for(5ms);
                 CHECK(slept.has_value());
@@ -364,14 +366,13 @@ TEST_CASE("a client that has said all it has to say is answered")
                 serving.spawn(a.serve(std::move(streams.first)));
                 auto const rest = co_await read_rest(streams.second);
                 CHECK(rest.starts_with("HTTP/1.1 200 OK\r\n"));
-                if (all.find("hello") != all.npos)
-                    CHECK(rest.ends_with("got hello"));
+                if (all.find("hello") != all.npos) CHECK(rest.ends_with("got hello"));
                 co_await serving.join();
             }(app, k, text));
     }
 }
 
-// ---- responses ------------------------------------------------------------------------------------------------------
+// ---- responses -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("a response has its status, its fields and its body")
 {
@@ -400,7 +401,8 @@ TEST_CASE("responses without content have none, and the connection goes on")
     app.get("/204", [](request&) -> task<response> { co_return response(204, "not sent"); });
     app.get("/304", [](request&) -> task<response> { co_return response(304, "not sent"); });
     app.get("/a", hello);
-    auto const all = ask_all(app, request_for("/204") + request_for("/304") + request_for("/a", "Connection: close\r\n"), 9);
+    auto const all =
+        ask_all(app, request_for("/204") + request_for("/304") + request_for("/a", "Connection: close\r\n"), 9);
     REQUIRE(all.replies.size() == 3);
     for (int i : {0, 1})
         CHECK(!all.replies[static_cast<std::size_t>(i)].field("Content-Length"));
@@ -412,7 +414,8 @@ TEST_CASE("HEAD is answered as GET, without the body")
     server app;
     app.get("/a", hello);
     app.get("/stream", [](request&) -> task<response> {
-        co_return response::streamed("text/plain", [](body_writer&) -> task<> { throw std::runtime_error("not asked for"); });
+        co_return response::streamed("text/plain",
+                                     [](body_writer&) -> task<> { throw std::runtime_error("not asked for"); });
     });
     app.page("/page", "<p>");
     for (char const* path : {"/a", "/page"}) {
@@ -433,17 +436,39 @@ TEST_CASE("a response that can't be sent is 500, and no field ends a line early"
     app.get("/a", [&which](request&) -> task<response> {
         response r(200, "body");
         switch (which) {
-        case 0: r.status = 101; break;
-        case 1: r.status = 600; break;
-        case 2: r.headers.emplace_back("X", "a\r\nY: b"); break;
-        case 3: r.headers.emplace_back("Content-Length", "1"); break;
-        case 4: r.headers.emplace_back("Transfer-Encoding", "chunked"); break;
-        case 5: r.headers.emplace_back("Connection", "keep-alive"); break;
-        case 6: r.headers.emplace_back("X Y", "a"); break;
-        case 7: r.content_type = "a\nb"; break;
-        case 8: r.headers.emplace_back("X", std::string("a\0b", 3)); break;
-        case 9: r.status = -1; break;
-        case 10: r.status = 65536 + 200; break;
+        case 0:
+            r.status = 101;
+            break;
+        case 1:
+            r.status = 600;
+            break;
+        case 2:
+            r.headers.emplace_back("X", "a\r\nY: b");
+            break;
+        case 3:
+            r.headers.emplace_back("Content-Length", "1");
+            break;
+        case 4:
+            r.headers.emplace_back("Transfer-Encoding", "chunked");
+            break;
+        case 5:
+            r.headers.emplace_back("Connection", "keep-alive");
+            break;
+        case 6:
+            r.headers.emplace_back("X Y", "a");
+            break;
+        case 7:
+            r.content_type = "a\nb";
+            break;
+        case 8:
+            r.headers.emplace_back("X", std::string("a\0b", 3));
+            break;
+        case 9:
+            r.status = -1;
+            break;
+        case 10:
+            r.status = 65536 + 200;
+            break;
         }
         co_return r;
     });
@@ -507,7 +532,7 @@ TEST_CASE("a page from memory has a tag, and is not sent twice")
     CHECK(ask(app, post("/", "x")).has("Allow: GET, HEAD"));
 }
 
-// ---- handlers ----------------------------------------------------------------------------------------------------------
+// ---- handlers ------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a handler sees the parameters of its route, the query and the peer")
 {
@@ -605,7 +630,7 @@ TEST_CASE("requests of foreign pages that change something are refused, unless t
     CHECK(ask(app, request_for("/own", foreign, "DELETE")).status() == 403);
 }
 
-// ---- streams -----------------------------------------------------------------------------------------------------------
+// ---- streams -------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a streamed response comes in pieces, each at once, and has an end")
 {
@@ -619,7 +644,8 @@ TEST_CASE("a streamed response comes in pieces, each at once, and has an end")
             int const captured = 7;
             co_return response::streamed("text/event-stream", [captured](body_writer& out) -> task<> {
                 for (int i = 0; i < 3; ++i) {
-                    auto const sent = co_await out.write("piece " + std::to_string(i) + " of " + std::to_string(captured));
+                    auto const sent =
+                        co_await out.write("piece " + std::to_string(i) + " of " + std::to_string(captured));
                     CHECK(sent.has_value());
                     auto const nothing = co_await out.write("");
                     CHECK(nothing.has_value());
@@ -767,7 +793,7 @@ TEST_CASE("a stream whose peer takes nothing ends with an error")
     });
 }
 
-// ---- PROXY ------------------------------------------------------------------------------------------------------------
+// ---- PROXY ---------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -788,8 +814,9 @@ TEST_CASE("a trusted proxy says whom a connection is from")
         remote = ws.remote().to_string();
         co_return;
     });
-    std::string const binary = ws_test::to_text(ws_test::from_hex(
-        "0D0A0D0A000D0A515549540A 21 21 0024 20010DB8000000000000000000000001 00000000000000000000000000000001 0001 0002"));
+    std::string const binary =
+        ws_test::to_text(ws_test::from_hex("0D0A0D0A000D0A515549540A 21 21 0024 20010DB8000000000000000000000001 "
+                                           "00000000000000000000000000000001 0001 0002"));
     for (kind k : {kind::tcp, kind::unix_path}) {
         CHECK(ask(app, "PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\n" + request_for("/who"), k).body ==
               "192.0.2.1:56324");
@@ -813,7 +840,8 @@ TEST_CASE("a PROXY header may come in any pieces, before a request in any pieces
     app.trust_proxies("127.0.0.1");
     app.get("/who", who);
     on_loop([](server& a) -> task<> {
-        std::string const text = "PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\n" + request_for("/who", "Connection: close\r\n");
+        std::string const text =
+            "PROXY TCP4 192.0.2.1 198.51.100.2 56324 443\r\n" + request_for("/who", "Connection: close\r\n");
         for (std::size_t cut = 0; cut <= text.size(); cut += 3) {
             auto streams = co_await connected(kind::tcp);
             scope serving;
@@ -851,7 +879,7 @@ TEST_CASE("a proxy that does not say whom it is for has the time of a handshake"
     }
 }
 
-// ---- many at once --------------------------------------------------------------------------------------------------------
+// ---- many at once --------------------------------------------------------------------------------------------------
 
 TEST_CASE("pipelined requests are answered one at a time, and others have their turn")
 {
@@ -889,8 +917,7 @@ TEST_CASE("pipelined requests are answered one at a time, and others have their 
             sending.spawn([](stream& s, std::string text) -> task<> {
                 for (int i = 0; i < 50; ++i) {
                     auto const sent = co_await s.write(text);
-                    if (!sent)
-                        break;
+                    if (!sent) break;
                 }
             }(client, part));
             std::size_t ticks = 0;
@@ -900,8 +927,7 @@ TEST_CASE("pipelined requests are answered one at a time, and others have their 
             std::size_t const whole = first.head.size() + first.body.size();
             while (size < whole * 4999) {
                 auto const got = co_await client.read_some(buffer);
-                if (!got)
-                    break;
+                if (!got) break;
                 size += got->size();
                 ++ticks;
             }
@@ -923,8 +949,7 @@ TEST_CASE("pipelined requests whose answers nobody reads stop the reading, and e
         std::size_t taken = 0;
         for (int i = 0; i < 2000; ++i) { // 80 MB of requests, were they taken
             auto const sent = co_await timeout(20ms, client.write(part));
-            if (!sent)
-                break;
+            if (!sent) break;
             taken += part.size();
         }
         CHECK(taken < 20'000'000);

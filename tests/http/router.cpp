@@ -47,10 +47,14 @@ struct table
     {
         auto const a = find(method, path, upgrade);
         switch (a.what) {
-        case routing::found: return routes.pattern(a.index);
-        case routing::no_path: return "404";
-        case routing::no_method: return "405 " + a.allow;
-        case routing::needs_upgrade: return "426";
+        case routing::found:
+            return routes.pattern(a.index);
+        case routing::no_path:
+            return "404";
+        case routing::no_method:
+            return "405 " + a.allow;
+        case routing::needs_upgrade:
+            return "426";
         }
         return "?";
     }
@@ -97,8 +101,8 @@ TEST_CASE("a star at the end stands for everything behind")
 
 TEST_CASE("patterns that are none are refused, with a reason")
 {
-    for (char const* bad : {"", "a", "/{", "/{}", "/{a", "/a}", "/x{a}", "/{a}x", "/{a b}", "/{a}/{a}", "/*/a", "/a*", "/**",
-                            "/a?b", "/a#b", "/..", "/./a", "/%zz", "/%", "/a%00"}) {
+    for (char const* bad : {"",     "a",   "/{",  "/{}",  "/{a",  "/a}", "/x{a}", "/{a}x", "/{a b}", "/{a}/{a}",
+                            "/*/a", "/a*", "/**", "/a?b", "/a#b", "/..", "/./a",  "/%zz",  "/%",     "/a%00"}) {
         INFO(bad);
         CHECK_THROWS_AS(path_pattern(bad), std::invalid_argument);
     }

@@ -18,8 +18,7 @@ task<> echo(ws::connection& ws)
 {
     while (auto m = co_await ws.read()) {
         auto const sent = co_await ws.write(*m);
-        if (!sent)
-            break;
+        if (!sent) break;
     }
 }
 
@@ -71,8 +70,9 @@ TEST_CASE("a handler may keep the request for the session")
     server app;
     app.ws("/chat/{room}", [](ws::connection& ws, request const& r) -> task<> {
         for (int i = 0; i < 2; ++i) {
-            auto const sent = co_await ws.write(std::string(r.param("room")) + " " + r.query_text("name").value_or("?") + " " +
-                                                std::string(r.field("User-Agent").value_or("?")));
+            auto const sent =
+                co_await ws.write(std::string(r.param("room")) + " " + r.query_text("name").value_or("?") + " " +
+                                  std::string(r.field("User-Agent").value_or("?")));
             CHECK(sent.has_value());
             auto const m = co_await ws.read(); // the request is there all the time
             CHECK(m.has_value());
@@ -99,8 +99,7 @@ TEST_CASE("an authorize hook decides before the 101, and tells the handler what 
             ++self.asked;
             auto const token = bearer_token(r);
             co_await turns(2);
-            if (!token || !equal_secrets("secret", *token))
-                co_return response::challenge("Bearer");
+            if (!token || !equal_secrets("secret", *token)) co_return response::challenge("Bearer");
             r.attachment() = std::string("ann");
             auto yes = response::accept();
             yes.headers.emplace_back("X-User", "ann");
@@ -112,13 +111,12 @@ TEST_CASE("an authorize hook decides before the 101, and tells the handler what 
         gate guard;
         std::string user;
         server app;
-        app.ws(
-            "/in",
-            [&user](ws::connection&, request const& r) -> task<> {
-                user = std::any_cast<std::string>(r.attachment());
-                co_return;
-            },
-            {.authorize = guard});
+        app.ws("/in",
+               [&user](ws::connection&, request const& r) -> task<> {
+                   user = std::any_cast<std::string>(r.attachment());
+                   co_return;
+               },
+               {.authorize = guard});
         auto const no = ask(app, request_text({}, "/in"), k);
         CHECK(no.status() == 401);
         CHECK(no.has("WWW-Authenticate: Bearer"));
@@ -186,9 +184,9 @@ TEST_CASE("an exception of a handler ends its own session with 1011, and is told
     });
     app.ws("/at-once", [](ws::connection&) -> task<> { throw std::runtime_error("no coroutine"); });
     app.ws("/hook", echo, {.authorize = [](request const&) -> task<response> {
-        co_await turns(1);
-        throw std::runtime_error("hook");
-    }});
+               co_await turns(1);
+               throw std::runtime_error("hook");
+           }});
     app.ws("/echo", echo);
     with_client(
         app,
@@ -199,8 +197,7 @@ TEST_CASE("an exception of a handler ends its own session with 1011, and is told
                 others.spawn(a.serve(std::move(streams.first)));
                 auto const head = co_await upgrade_to(streams.second, target);
                 CHECK(head.starts_with("HTTP/1.1 101 "));
-                if (target == "/throws/later")
-                    co_await ws_test::send(streams.second, masked(0x81, "go"));
+                if (target == "/throws/later") co_await ws_test::send(streams.second, masked(0x81, "go"));
                 auto const bye = co_await read_wire(streams.second);
                 CHECK(bye.close_code() == 1011);
             }
@@ -217,8 +214,8 @@ TEST_CASE("an exception of a handler ends its own session with 1011, and is told
             CHECK(f.payload == "x");
         },
         std::array{kind::tcp});
-    CHECK(told ==
-          std::vector<std::string>{"/throws/{how}: now", "/throws/{how}: later", "/at-once: no coroutine", "/hook: hook"});
+    CHECK(told == std::vector<std::string>{"/throws/{how}: now", "/throws/{how}: later", "/at-once: no coroutine",
+                                           "/hook: hook"});
     CHECK(app.connections() == 0);
 }
 
@@ -380,8 +377,10 @@ TEST_CASE("a server that is set up wrongly says so at once")
     CHECK_THROWS_AS(app.ws("a", echo), std::invalid_argument);
     CHECK_THROWS_AS(app.page("/{", "x"), std::invalid_argument);
     CHECK_THROWS_AS(app.trust_proxies("nobody"), std::invalid_argument);
-    CHECK_THROWS_AS(app.route("", "/b", [](request&) -> task<response> { co_return response(200); }), std::invalid_argument);
-    CHECK_THROWS_AS(app.route("A B", "/b", [](request&) -> task<response> { co_return response(200); }), std::invalid_argument);
+    CHECK_THROWS_AS(app.route("", "/b", [](request&) -> task<response> { co_return response(200); }),
+                    std::invalid_argument);
+    CHECK_THROWS_AS(app.route("A B", "/b", [](request&) -> task<response> { co_return response(200); }),
+                    std::invalid_argument);
     // What was refused has left nothing behind.
     app.get("/b", [](request&) -> task<response> { co_return response(200, "b"); });
     CHECK(ask(app, request_for("/b")).body == "b");

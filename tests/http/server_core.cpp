@@ -135,8 +135,7 @@ TEST_CASE("several loops serve one server, and stop() from another thread ends t
             many.emplace_back([&] {
                 for (int i = 0; i < 25; ++i) {
                     auto const body = get_blocking(at, i % 2 ? "/" : "/slow");
-                    if (body.empty() || body.size() > 5)
-                        std::abort();
+                    if (body.empty() || body.size() > 5) std::abort();
                 }
             });
         many.clear();
@@ -189,17 +188,14 @@ TEST_CASE("sockets that the service manager has made are served, by each loop")
 
         server app;
         app.page("/", "web");
-        if (app.listen_inherited("web") != 1 || app.listen_inherited("none") != 0)
-            return 2;
+        if (app.listen_inherited("web") != 1 || app.listen_inherited("none") != 0) return 2;
         server other;
         other.page("/", "admin");
-        if (other.listen_inherited("admin") != 1)
-            return 3;
+        if (other.listen_inherited("admin") != 1) return 3;
         std::atomic<int> wrong{0};
         std::jthread client([&] {
             for (int i = 0; i < 40; ++i)
-                if (get_blocking(web, "/") != "web" || get_blocking(admin, "/") != "admin")
-                    ++wrong;
+                if (get_blocking(web, "/") != "web" || get_blocking(admin, "/") != "admin") ++wrong;
             app.stop();
             other.stop();
         });
@@ -213,8 +209,7 @@ TEST_CASE("sockets that the service manager has made are served, by each loop")
         int const status = run([&] { return both(app, other); }, options);
         client.join();
         // They are the manager's: still open, for a second run.
-        if (::fcntl(3, F_GETFD) < 0 || ::fcntl(4, F_GETFD) < 0)
-            return 4;
+        if (::fcntl(3, F_GETFD) < 0 || ::fcntl(4, F_GETFD) < 0) return 4;
         return status != 0 ? 5 : wrong == 0 ? 0 : 6;
     });
     INFO(end.output);

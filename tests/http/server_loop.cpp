@@ -18,8 +18,7 @@ task<> echo(ws::connection& ws)
 {
     while (auto m = co_await ws.read()) {
         auto const sent = co_await ws.write(*m);
-        if (!sent)
-            break;
+        if (!sent) break;
     }
 }
 
@@ -70,7 +69,7 @@ void with_serving(server& app, task<> (*body)(server&, endpoint, scope&), std::s
 
 } // namespace
 
-// ---- limits ---------------------------------------------------------------------------------------------------------
+// ---- limits --------------------------------------------------------------------------------------------------------
 
 TEST_CASE("one connection too many is told 503 and when to come back; there is room again when one has left")
 {
@@ -202,13 +201,26 @@ TEST_CASE("counts are exact after all kinds of ends")
         for (int i = 0; i < 40; ++i) {
             auto client = (co_await connect_stream(at)).value();
             switch (i % 8) {
-            case 0: break; // leaves at once
-            case 1: co_await send_text(client, "GET / HT"); break;
-            case 2: co_await send_text(client, request_for("/page")); break;
-            case 3: co_await send_text(client, request_for("/none")); break;
-            case 4: co_await send_text(client, request_for("/throws")); break;
-            case 5: co_await send_text(client, request_text()); break;
-            case 6: co_await send_text(client, "nonsense\r\n\r\n"); break;
+            case 0:
+                break; // leaves at once
+            case 1:
+                co_await send_text(client, "GET / HT");
+                break;
+            case 2:
+                co_await send_text(client, request_for("/page"));
+                break;
+            case 3:
+                co_await send_text(client, request_for("/none"));
+                break;
+            case 4:
+                co_await send_text(client, request_for("/throws"));
+                break;
+            case 5:
+                co_await send_text(client, request_text());
+                break;
+            case 6:
+                co_await send_text(client, "nonsense\r\n\r\n");
+                break;
             case 7: {
                 co_await send_text(client, request_text());
                 (void)co_await read_head(client);
@@ -216,15 +228,14 @@ TEST_CASE("counts are exact after all kinds of ends")
                 break;
             }
             }
-            if (i % 3 == 0)
-                client.abort();
+            if (i % 3 == 0) client.abort();
         }
         co_await until_connections(a, 0);
         a.stop();
     });
 }
 
-// ---- the drain --------------------------------------------------------------------------------------------------------
+// ---- the drain -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("WebSockets are closed with 1001, whoever asks for the end")
 {
@@ -362,17 +373,17 @@ TEST_CASE("requests that take longer than the grace are canceled; what their han
         co_return response(200, body);
     });
     app.ws("/asks", echo, {.authorize = [](request const&) -> task<response> {
-        ++begun;
-        event never;
-        auto const end = co_await never.wait();
-        (void)end;
-        co_return response::accept();
-    }});
+               ++begun;
+               event never;
+               auto const end = co_await never.wait();
+               (void)end;
+               co_return response::accept();
+           }});
     with_serving(app, [](server& a, endpoint at, scope&) -> task<> {
         std::vector<stream> clients;
         for (auto const& text : {request_for("/says"), request_for("/throws"),
-                                 request_for("/reads", "Content-Length: 5\r\n", "POST") + "he", request_text({}, "/asks"),
-                                 std::string("GET /says HTTP/1.1\r\nHost:")}) {
+                                 request_for("/reads", "Content-Length: 5\r\n", "POST") + "he",
+                                 request_text({}, "/asks"), std::string("GET /says HTTP/1.1\r\nHost:")}) {
             clients.push_back((co_await connect_stream(at)).value());
             co_await send_text(clients.back(), text);
         }
@@ -536,8 +547,7 @@ TEST_CASE("many connections under load are all told, and soon gone")
                         (void)answered;
                         break;
                     }
-                    if (!sent || f.end)
-                        break;
+                    if (!sent || f.end) break;
                 }
             }(c));
         co_await turns(20);

@@ -29,8 +29,7 @@ int with_inherited(F body)
                ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
                ::setenv("LISTEN_FDNAMES", "web:admin", 1);
                return body() ? 0 : 1;
-           })
-                   .exited_with(0)
+           }).exited_with(0)
                ? 0
                : 1;
 }
@@ -43,8 +42,7 @@ struct manager
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         std::memcpy(address.sun_path, where.data(), where.size());
-        if (where[0] == '@')
-            address.sun_path[0] = '\0';
+        if (where[0] == '@') address.sun_path[0] = '\0';
         auto const size = offsetof(sockaddr_un, sun_path) + where.size() + (where[0] == '@' ? 0 : 1);
         REQUIRE(::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), static_cast<socklen_t>(size)) == 0);
         ::setenv("NOTIFY_SOCKET", where.c_str(), 1);
@@ -113,7 +111,8 @@ TEST_CASE("a service manager that can't be told is left alone")
 {
     ::unsetenv("NOTIFY_SOCKET");
     tell_service_manager("READY=1");
-    for (auto const& where : {std::string("nonsense"), std::string(), "/no/such/" + std::string(200, 'x'), std::string("/no/such")}) {
+    for (auto const& where :
+         {std::string("nonsense"), std::string(), "/no/such/" + std::string(200, 'x'), std::string("/no/such")}) {
         ::setenv("NOTIFY_SOCKET", where.c_str(), 1);
         tell_service_manager("READY=1");
     }

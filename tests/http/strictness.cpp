@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// What a strict server answers, rule by rule: each request whole over every kind of stream, and cut in two at every byte.
-// Behind each stands another request, which must never be looked at where the first is refused.
+// What a strict server answers, rule by rule: each request whole over every kind of stream, and cut in two at every
+// byte. Behind each stands another request, which must never be looked at where the first is refused.
 #include "http/harness.hpp"
 
 #include <algorithm>
@@ -19,7 +19,8 @@ struct strict_server
     {
         ws::upgrade_options chat;
         chat.subprotocols = "v2, v1";
-        app.ws("/", [this](ws::connection& ws) { return opened(*this, ws); }, chat);
+        app.ws(
+            "/", [this](ws::connection& ws) { return opened(*this, ws); }, chat);
         app.get("/page", [](request&) -> task<response> { co_return response(200, "page"); });
         app.get("/admin", [this](request&) { return admin(*this); });
         app.post("/form", [](request& r) -> task<response> {
@@ -31,8 +32,7 @@ struct strict_server
     {
         ++self.upgrades;
         while (auto m = co_await ws.read())
-            if (!co_await ws.write(*m))
-                break;
+            if (!co_await ws.write(*m)) break;
     }
     static task<response> admin(strict_server& self)
     {
@@ -49,8 +49,7 @@ std::vector<std::size_t> cuts_of(std::size_t size)
 {
     std::vector<std::size_t> cuts;
     for (std::size_t i = 1; i < size; ++i)
-        if (size < 1000 || i < 100 || size - i < 100 || i % 997 == 0)
-            cuts.push_back(i);
+        if (size < 1000 || i < 100 || size - i < 100 || i % 997 == 0) cuts.push_back(i);
     return cuts;
 }
 
@@ -70,8 +69,7 @@ task<> exchange(server& app, kind k, std::string text, std::size_t cut, reply& f
             (void)sent; // refused already, perhaps
         }
         first.head = co_await read_head(client);
-        if (first.status() != 101)
-            rest = co_await read_rest(client);
+        if (first.status() != 101) rest = co_await read_rest(client);
     }
     co_await serving.join();
 }
@@ -89,8 +87,7 @@ task<> check_all(strict_server& s, std::string text, int status, void (*also)(re
             CHECK(!first.field("Content-Length"));
             CHECK(!first.field("Transfer-Encoding"));
         }
-        if (also)
-            also(first, rest);
+        if (also) also(first, rest);
     };
     for (kind k : kinds) {
         INFO(name_of(k));
@@ -246,7 +243,7 @@ TEST_CASE("strict: paths that no client sends")
     answered(request_for("/%70age"), 200, "page");
 }
 
-// ---- header fields --------------------------------------------------------------------------------------------------
+// ---- header fields -------------------------------------------------------------------------------------------------
 
 TEST_CASE("strict: a bare LF ends no line")
 {
@@ -312,7 +309,7 @@ TEST_CASE("strict: more than 100 fields, or more than 16 KiB of them, are 431")
     refused("GET / HTTP/1.1\r\nX: " + std::string(40'000, 'x'), 431); // one that does not end
 }
 
-// ---- Host ------------------------------------------------------------------------------------------------------------
+// ---- Host ----------------------------------------------------------------------------------------------------------
 
 TEST_CASE("strict: Host is missing")
 {
@@ -328,13 +325,14 @@ TEST_CASE("strict: Host is there twice, equal or not")
 
 TEST_CASE("strict: Host with a user, a path, a comma, or nothing")
 {
-    for (char const* host : {"a@test", "test/", "test, other", "", "test:x", "test:65536", "[::1", "te st", "test?x", "http://test"})
+    for (char const* host :
+         {"a@test", "test/", "test, other", "", "test:x", "test:65536", "[::1", "te st", "test?x", "http://test"})
         refused(changed("Host: test", "Host: " + std::string(host)), 400);
     upgraded(changed("Host: test", "Host: [::1]:8080"));
     upgraded(changed("Host: test", "Host: test:"));
 }
 
-// ---- the fields of the handshake --------------------------------------------------------------------------------------
+// ---- the fields of the handshake -----------------------------------------------------------------------------------
 
 TEST_CASE("strict: a key, a version or an origin that is there twice")
 {
@@ -374,10 +372,11 @@ TEST_CASE("strict: a version other than 13 is 426 and says what there is")
 
 TEST_CASE("strict: Connection is a list of whole tokens over all its lines")
 {
-    for (char const* value : {"keep-alive, Upgrade", "upgrade", "UPGRADE", ",,upgrade,", "keep-alive\r\nConnection: upgrade"})
+    for (char const* value :
+         {"keep-alive, Upgrade", "upgrade", "UPGRADE", ",,upgrade,", "keep-alive\r\nConnection: upgrade"})
         upgraded(changed("Connection: Upgrade", "Connection: " + std::string(value)));
-    for (char const* value : {"upgradex", "xupgrade", "keep-alive", "", "close, upgrade", "upgrade\r\nConnection: close",
-                              "up grade", "\"upgrade\""})
+    for (char const* value : {"upgradex", "xupgrade", "keep-alive", "", "close, upgrade",
+                              "upgrade\r\nConnection: close", "up grade", "\"upgrade\""})
         refused(changed("Connection: Upgrade", "Connection: " + std::string(value)), 400);
 }
 
@@ -392,7 +391,8 @@ TEST_CASE("strict: Upgrade is a list that contains websocket")
 TEST_CASE("strict: a request that asks for another protocol is plain HTTP, and the last on its connection")
 {
     strict_server s;
-    for (char const* line : {"Upgrade: h2c\r\nConnection: Upgrade\r\n", "Upgrade: websocket\r\nConnection: Upgrade\r\n"}) {
+    for (char const* line :
+         {"Upgrade: h2c\r\nConnection: Upgrade\r\n", "Upgrade: websocket\r\nConnection: Upgrade\r\n"}) {
         auto const all = ask_all(s.app, request_for("/page", line) + std::string(behind), 2);
         REQUIRE(all.replies.size() == 1);
         CHECK(all.replies[0].body == "page");
@@ -420,13 +420,14 @@ TEST_CASE("strict: extensions that follow no grammar")
 
 TEST_CASE("strict: foreign origins are 403")
 {
-    for (char const* origin : {"http://other", "null", "https://test.evil", "http://nottest", "http://test:81", "test", ""})
+    for (char const* origin :
+         {"http://other", "null", "https://test.evil", "http://nottest", "http://test:81", "test", ""})
         refused(request_text("Origin: " + std::string(origin) + "\r\n"), 403);
     for (char const* origin : {"http://test", "https://test", "http://TEST", "http://test:80", "https://test:443"})
         upgraded(request_text("Origin: " + std::string(origin) + "\r\n"));
 }
 
-// ---- the body ---------------------------------------------------------------------------------------------------------
+// ---- the body ------------------------------------------------------------------------------------------------------
 
 TEST_CASE("strict: an upgrade has no body")
 {
@@ -449,7 +450,8 @@ TEST_CASE("strict: a Transfer-Encoding that does not end in chunked, or is in HT
     for (char const* coding : {"gzip", "chunked, gzip", "chunked, chunked", "xchunked", "chunkedx", "identity", "",
                                "chunked\r\nTransfer-Encoding: identity", "\"chunked\"", "chunked;q=1"})
         refused(request_for("/form", "Transfer-Encoding: " + std::string(coding) + "\r\n", "POST") + "0\r\n\r\n", 400);
-    refused(changed("HTTP/1.1", "HTTP/1.0", request_for("/form", "Transfer-Encoding: chunked\r\n", "POST")) + "0\r\n\r\n",
+    refused(changed("HTTP/1.1", "HTTP/1.0", request_for("/form", "Transfer-Encoding: chunked\r\n", "POST")) +
+                "0\r\n\r\n",
             400);
     // Sound, but what the coding hides is not for us to see.
     refused(request_for("/form", "Transfer-Encoding: gzip, chunked\r\n", "POST") + "0\r\n\r\n", 501);
@@ -457,9 +459,9 @@ TEST_CASE("strict: a Transfer-Encoding that does not end in chunked, or is in HT
 
 TEST_CASE("strict: a Content-Length that is not one decimal number")
 {
-    for (char const* length : {"+5", "-0", "-5", "0x5", "5,5", "5, 5", "5 5", "", "five", "5.0", "9223372036854775808",
-                               "18446744073709551616", "99999999999999999999", "5\r\nContent-Length: 5",
-                               "5\r\nContent-Length: 6"})
+    for (char const* length :
+         {"+5", "-0", "-5", "0x5", "5,5", "5, 5", "5 5", "", "five", "5.0", "9223372036854775808",
+          "18446744073709551616", "99999999999999999999", "5\r\nContent-Length: 5", "5\r\nContent-Length: 6"})
         refused(request_for("/form", "Content-Length: " + std::string(length) + "\r\n", "POST") + "hello", 400);
     answered(request_for("/form", "Content-Length: 005\r\n", "POST") + "hello", 200, "got hello");
 }
@@ -474,11 +476,13 @@ TEST_CASE("strict: a body over the limit is 413, before any of it is read")
 
 TEST_CASE("strict: a chunk that is not as the grammar says")
 {
-    for (char const* body : {"5\nhello\n0\n\n", "5\r\nhello0\r\n\r\n", "5\r\nhelloXX0\r\n\r\n", "0x5\r\nhello\r\n0\r\n\r\n",
-                             "5 \r\nhello\r\n0\r\n\r\n", "\r\n", "-5\r\n", "5;a\nhello\r\n0\r\n\r\n", "0\r\nX\r\n\r\n",
-                             "0\r\nX : y\r\n\r\n", "00000000000000005\r\nhello\r\n0\r\n\r\n"})
+    for (char const* body :
+         {"5\nhello\n0\n\n", "5\r\nhello0\r\n\r\n", "5\r\nhelloXX0\r\n\r\n", "0x5\r\nhello\r\n0\r\n\r\n",
+          "5 \r\nhello\r\n0\r\n\r\n", "\r\n", "-5\r\n", "5;a\nhello\r\n0\r\n\r\n", "0\r\nX\r\n\r\n",
+          "0\r\nX : y\r\n\r\n", "00000000000000005\r\nhello\r\n0\r\n\r\n"})
         refused(request_for("/form", "Transfer-Encoding: chunked\r\n", "POST") + body, 400);
-    answered(request_for("/form", "Transfer-Encoding: chunked\r\n", "POST") + "3;x=y\r\nhel\r\n2\r\nlo\r\n0\r\nX: y\r\n\r\n",
+    answered(request_for("/form", "Transfer-Encoding: chunked\r\n", "POST") +
+                 "3;x=y\r\nhel\r\n2\r\nlo\r\n0\r\nX: y\r\n\r\n",
              200, "got hello");
 }
 
@@ -488,7 +492,7 @@ TEST_CASE("strict: Expect is 417")
     refused(request_for("/form", "Expect: 100-continue\r\nContent-Length: 5\r\n", "POST") + "hello", 417);
 }
 
-// ---- smuggling --------------------------------------------------------------------------------------------------------
+// ---- smuggling -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("strict: what follows a refused upgrade is never taken for a request")
 {
@@ -508,22 +512,23 @@ TEST_CASE("strict: the body of one request is not the next request")
         auto const all = ask_all(s.app, post("/form", behind, "Connection: close\r\n"), 2, k);
         REQUIRE(all.replies.size() == 1);
         CHECK(all.replies[0].body == "got " + std::string(behind));
-        auto const chunked = ask_all(s.app,
-                                     request_for("/form", "Transfer-Encoding: chunked\r\nConnection: close\r\n", "POST") +
-                                         "23\r\n" + std::string(behind) + "\r\n0\r\n\r\n",
-                                     2, k);
+        auto const chunked =
+            ask_all(s.app,
+                    request_for("/form", "Transfer-Encoding: chunked\r\nConnection: close\r\n", "POST") + "23\r\n" +
+                        std::string(behind) + "\r\n0\r\n\r\n",
+                    2, k);
         REQUIRE(chunked.replies.size() == 1);
         CHECK(chunked.replies[0].body == "got " + std::string(behind));
         // Nor where nobody has asked for it.
-        auto const unread = ask_all(s.app, request_for("/page", "Content-Length: 35\r\nConnection: close\r\n") +
-                                               std::string(behind), 2, k);
+        auto const unread = ask_all(
+            s.app, request_for("/page", "Content-Length: 35\r\nConnection: close\r\n") + std::string(behind), 2, k);
         REQUIRE(unread.replies.size() == 1);
         CHECK(unread.replies[0].body == "page");
     }
     CHECK(s.admins == 0);
 }
 
-// ---- frames behind the request ------------------------------------------------------------------------------------------
+// ---- frames behind the request -------------------------------------------------------------------------------------
 
 TEST_CASE("strict: frames in the segment of the request are delivered after the 101, in order")
 {

@@ -33,11 +33,13 @@ private:
     detail::body_sink& sink_;
 };
 
-/// One event of a text/event-stream body: `data` in as many lines as it has, ended by the empty line. `name` and `id` are
-/// left out where empty; a line end in them would be none of theirs and ends them.
-[[nodiscard]] std::string server_sent_event(std::string_view data, std::string_view name = {}, std::string_view id = {});
+/// One event of a text/event-stream body: `data` in as many lines as it has, ended by the empty line. `name` and `id`
+/// are left out where empty; a line end in them would be none of theirs and ends them.
+[[nodiscard]] std::string server_sent_event(std::string_view data, std::string_view name = {},
+                                            std::string_view id = {});
 
-/// Undoes percent escapes (RFC 3986 section 2.1); nullopt where one is incomplete. In queries and forms a `+` is a space.
+/// Undoes percent escapes (RFC 3986 section 2.1); nullopt where one is incomplete. In queries and forms a `+` is a
+/// space.
 [[nodiscard]] std::optional<std::string> percent_decode(std::string_view text, bool plus_is_space = false);
 
 /// Escapes all but letters, digits and `-._~`: a text as one segment of a path, or one value of a query.

@@ -45,8 +45,8 @@ public:
     [[nodiscard]] std::optional<std::string_view> query_value(std::string_view name) const noexcept;
     /// The same with its percent escapes undone, and a `+` as a space; nullopt also where an escape is incomplete.
     [[nodiscard]] std::optional<std::string> query_text(std::string_view name) const;
-    /// What stood in the path for `{name}` of the route's pattern (`*` for its end), with escapes undone. It may hold any
-    /// byte but NUL, a `/` too. Empty where the pattern has no such name.
+    /// What stood in the path for `{name}` of the route's pattern (`*` for its end), with escapes undone. It may hold
+    /// any byte but NUL, a `/` too. Empty where the pattern has no such name.
     [[nodiscard]] std::string_view param(std::string_view name) const noexcept;
     /// The value of the first field of this name; names compare without case.
     [[nodiscard]] std::optional<std::string_view> field(std::string_view name) const noexcept;
@@ -80,7 +80,8 @@ private:
 };
 
 /// What a hook or handler says to a request: let it through, or an HTTP response. A status outside 200-599, or a field
-/// that is no valid one or belongs to the protocol (Connection, Content-Length, Sec-WebSocket-...), is answered with 500.
+/// that is no valid one or belongs to the protocol (Connection, Content-Length, Sec-WebSocket-...), is answered with
+/// 500.
 struct response
 {
     /// Writes a body piece by piece. Kept until it has ended, so a lambda may capture.

@@ -14,7 +14,7 @@ namespace wring::detail {
 
 class connection_ticket;
 
-/// Counted by tickets, each of which goes with its socket until that is closed; so the counts are exact. Threads share it.
+/// Counted by tickets, each of which goes with its socket until that is closed; so they are exact. Threads share it.
 class connection_counts : public std::enable_shared_from_this<connection_counts>
 {
 public:

@@ -253,7 +253,7 @@ task<http_connection::next> http_connection::answer_with(router::answer& found, 
     co_return co_await ask_handler(target);
 }
 
-// ---- WebSocket ----------------------------------------------------------------------------------------------------
+// ---- WebSocket -----------------------------------------------------------------------------------------------------
 
 task<> http_connection::open_websocket(route_target const& target, opened_socket& out)
 {
@@ -274,7 +274,7 @@ task<> http_connection::open_websocket(route_target const& target, opened_socket
     }
 }
 
-// ---- plain requests -------------------------------------------------------------------------------------------------
+// ---- plain requests ------------------------------------------------------------------------------------------------
 
 task<http_connection::next> http_connection::ask_handler(route_target const& target)
 {
@@ -524,7 +524,7 @@ task<result<>> http_connection::write_piece(std::string_view piece)
     co_return sent;
 }
 
-// ---- the request's body ----------------------------------------------------------------------------------------------
+// ---- the request's body --------------------------------------------------------------------------------------------
 
 void http_connection::drop_held() noexcept
 {
@@ -588,7 +588,7 @@ void http_connection::finish_body() noexcept
     keep_ = keep_ && body_.complete();
 }
 
-// ---- before the first request ------------------------------------------------------------------------------------------
+// ---- before the first request --------------------------------------------------------------------------------------
 
 /// Reads what a trusted proxy says first. False where the connection is to be closed without a word.
 task<bool> hear_proxy(session& me, handshake_io& io, connection_ticket& ticket, clock::time_point limit)

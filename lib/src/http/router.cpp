@@ -162,7 +162,8 @@ router::answer router::find(std::string_view method, bool upgrade, std::vector<s
 
 std::string const& router::pattern(std::size_t index) const noexcept
 {
-    return std::find_if(routes_.begin(), routes_.end(), [&](route const& r) { return r.index == index; })->pattern.text();
+    auto const its = [&](route const& r) { return r.index == index; };
+    return std::find_if(routes_.begin(), routes_.end(), its)->pattern.text();
 }
 
 } // namespace wring::detail

@@ -51,7 +51,8 @@ enum class routing {
 class router
 {
 public:
-    /// Throws std::invalid_argument for a bad pattern or method, or one that is there already. An empty method: upgrades.
+    /// Throws std::invalid_argument for a bad pattern or method, or one that is there already. An empty method:
+    /// upgrades.
     std::size_t add(std::string_view method, std::string_view pattern);
 
     struct answer

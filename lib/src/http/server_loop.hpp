@@ -124,8 +124,8 @@ private:
     bool closing_ = false;
 };
 
-/// The HTTP part of a connection: reads and answers its requests until it ends, or is a WebSocket. Throws only what it has
-/// not been able to tell anybody.
+/// The HTTP part of a connection: reads and answers its requests until it ends, or is a WebSocket. Throws only what it
+/// has not been able to tell anybody.
 task<> talk_http(session& me, transport_ptr peer, connection_ticket& ticket, opened_socket& out);
 
 /// Tells a new socket that there are too many, and lets it go.

@@ -64,10 +64,11 @@ void tell_service_manager(std::string_view state) noexcept
     std::memcpy(address.sun_path, path, size);
     if (path[0] == '@')
         address.sun_path[0] = '\0';
+    auto const whole = offsetof(sockaddr_un, sun_path) + size + (path[0] == '@' ? 0 : 1);
     unique_fd const fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     if (fd.get() >= 0)
-        ::sendto(fd.get(), state.data(), state.size(), MSG_NOSIGNAL | MSG_DONTWAIT, reinterpret_cast<sockaddr const*>(&address),
-                 static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + size + (path[0] == '@' ? 0 : 1)));
+        ::sendto(fd.get(), state.data(), state.size(), MSG_NOSIGNAL | MSG_DONTWAIT,
+                 reinterpret_cast<sockaddr const*>(&address), static_cast<socklen_t>(whole));
 }
 
 } // namespace wring::detail

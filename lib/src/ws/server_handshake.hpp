@@ -15,7 +15,7 @@ struct server_handshake
     handshake_io& io;
     ws::upgrade_options const& options;
     request_data& data;
-    bool answered = false;       // an answer has been begun: no other may follow
+    bool answered = false;         // an answer has been begun: no other may follow
     bool busy_if_canceled = false; // a cancel is answered with 503, for whoever has time for that
 };
 
@@ -49,6 +49,7 @@ task<result<std::string>> shake_hands(server_handshake& shake);
 
 /// Runs `steps`, which end in shake_hands(), until `limit`; answers what they have left unanswered. After an error the
 /// stream is closing in the background.
-task<result<ws::connection>> conclude(server_handshake& shake, task<result<std::string>> steps, clock::time_point limit);
+task<result<ws::connection>> conclude(server_handshake& shake, task<result<std::string>> steps,
+                                      clock::time_point limit);
 
 } // namespace wring::detail

@@ -189,7 +189,8 @@ response answer_to(std::error_code error)
     return response::refuse(0);
 }
 
-task<result<ws::connection>> conclude(server_handshake& shake, task<result<std::string>> steps, clock::time_point limit)
+task<result<ws::connection>> conclude(server_handshake& shake, task<result<std::string>> steps,
+                                      clock::time_point limit)
 {
     result<std::string> agreed = errc::canceled;
     {
