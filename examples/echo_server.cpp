@@ -5,53 +5,31 @@
 
 using namespace wring;
 
-// [page]
-task<response> page(request const& r)
+// [echo]
+task<> echo(ws::connection& ws)
 {
-    if (r.path() != "/")
-        co_return response::refuse(404, "there is a page at /, and WebSocket everywhere\n");
-    co_return response::html(echo_page);
+    while (auto frame = co_await ws.read_frame())
+        if (!co_await ws.write_frame(*frame))
+            break;
+}
+// [/echo]
+
+// [page]
+task<response> nothing_here(request&)
+{
+    co_return response::refuse(404, "there is a page at /, and WebSocket everywhere\n");
 }
 // [/page]
 
-// [session]
-// A function of its own, so that the options are not kept in each session's frame.
-task<result<ws::connection>> open(stream peer)
-{
-    return upgrade(std::move(peer), {.origins = "*", .page = page});
-}
-
-// One coroutine per connection; it owns the socket.
-task<> session(stream peer)
-{
-    auto ws = co_await open(std::move(peer));
-    if (!ws)
-        co_return; // no WebSocket: the request has been answered
-    while (auto frame = co_await ws->read_frame())
-        if (!co_await ws->write_frame(*frame))
-            break;
-}
-// [/session]
-
-// [serve]
-task<> accept_sessions(scope& sessions, std::string where)
-{
-    auto server = listen_on(where, "ws://");
-    while (auto peer = co_await server.accept()) // until run() asks for stop
-        sessions.spawn(session(std::move(*peer)));
-}
-
-task<> serve(server_options const& options)
-{
-    scope sessions; // join() returns when every child has ended
-    for (auto const& where : options.bind)
-        sessions.spawn(accept_sessions(sessions, where));
-    co_await sessions.join();
-}
-// [/serve]
-
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
-    return run([&] { return serve(options); }, options.run);
+    auto const options = parse_command_line(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
+    // [routes]
+    server app;
+    app.page("/", echo_page);
+    app.get("/*", nothing_here);
+    app.ws("/*", echo, {.origins = "*"});
+    // [/routes]
+    listen(app, options);
+    return run([&] { return app.serve(); }, options.run);
 }

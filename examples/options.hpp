@@ -13,14 +13,14 @@
 #include <thread>
 #include <vector>
 
-struct server_options
+struct command_line
 {
     std::vector<std::string> bind;
     wring::run_options run;
 };
 
 /// Reads the options that all the example servers have. Ends the program on --help (0) and on bad usage (2).
-inline server_options parse_server_options(int argc, char** argv, char const* about)
+inline command_line parse_command_line(int argc, char** argv, char const* about)
 {
     auto usage = [&](std::FILE* to) {
         std::fprintf(to,
@@ -42,7 +42,7 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
                             {}};
-    server_options options;
+    command_line options;
     for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
         switch (c) {
         case 'b': options.bind.emplace_back(optarg); break;
@@ -71,16 +71,27 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
     return options;
 }
 
+inline void say_listening(wring::endpoint const& at, char const* scheme)
+{
+    std::printf("listening on %s%s\n", at.is_unix() ? "" : scheme, at.to_string().c_str());
+    std::fflush(stdout);
+}
+
 /// Listens, or throws what a user should read. The first loop says so in one line.
 inline wring::listener listen_on(std::string const& where, char const* scheme)
 {
     auto bound = wring::listener::bind(where);
     if (!bound)
         throw std::runtime_error("can't listen on " + where + ": " + bound.error().message());
-    auto const at = bound->local();
-    if (wring::this_loop().index() == 0) {
-        std::printf("listening on %s%s\n", at.is_unix() ? "" : scheme, at.to_string().c_str());
-        std::fflush(stdout);
-    }
+    if (wring::this_loop().index() == 0)
+        say_listening(bound->local(), scheme);
     return std::move(*bound);
+}
+
+/// Sets a server up to listen where the command line says, and to say so in a line for each place.
+inline void listen(wring::server& app, command_line const& options)
+{
+    for (auto const& where : options.bind)
+        app.listen(where);
+    app.on_listening([](wring::endpoint const& at) { say_listening(at, "ws://"); });
 }

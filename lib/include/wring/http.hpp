@@ -21,9 +21,9 @@ class body_writer
 {
 public:
     /// Sends `piece` at once, all of it, and completes when the system has taken it. An empty one sends nothing.
-    /// Errors: errc::canceled where the peer has left, or the server ends; errc::timed_out where it takes nothing for
-    /// server_options::write_timeout; the system's. errc::busy where another coroutine writes. After an error but busy
-    /// the response is over. `piece` must live until the await returns.
+    /// Errors: errc::canceled, as for any cancel, where the peer has left or the server ends; errc::timed_out where it
+    /// takes nothing for server_options::write_timeout; the system's. errc::busy where another coroutine writes. After
+    /// an error but busy there is nothing more to write: return. `piece` must live until the await returns.
     [[nodiscard]] task<result<>> write(std::string_view piece);
 
     /// For wring itself.

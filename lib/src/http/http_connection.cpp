@@ -502,6 +502,8 @@ task<result<>> http_connection::write_piece(std::string_view piece)
         co_return errc::busy;
     if (stream_error_)
         co_return stream_error_;
+    if (co_await stop_requested())
+        co_return errc::canceled; // before anything was sent: the response can still end whole
     if (piece.empty())
         co_return {};
     writing_ = true;
