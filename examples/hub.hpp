@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// The hub of broadcast_hub: its members on all loops; and for guests whose network breaks WebSocket the last messages,
-// numbered, to be asked for over plain HTTP.
+// The hub of broadcast_hub: its members on all loops, and the last texts for guests without a WebSocket.
 #pragma once
 
 #include <wring/wring.hpp>
@@ -10,22 +9,23 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <vector>
 
-// [hub]
 /// The members, by loop. A message is framed once; each loop is handed a reference and posts it to its own members.
 class hub
 {
+    // [room]
     struct room
     {
         std::vector<wring::ws::connection*> members; // touched by its loop only, as the event is
         wring::event news;                           // something was published
         std::optional<wring::loop_handle> home;      // once somebody has been there; under the mutex
     };
+    // [/room]
 
 public:
     explicit hub(std::size_t loops) : rooms_(loops) {}
 
+    // [member]
     /// While it lives, a connection gets what is published: a session leaves on every way out.
     struct member
     {
@@ -34,6 +34,7 @@ public:
         room& where;
         wring::ws::connection* self;
     };
+    // [/member]
 
     void publish(wring::ws::shared_message const& message)
     {
@@ -83,6 +84,7 @@ public:
     }
 
 private:
+    // [here]
     room& here()
     {
         std::lock_guard lock(mutex_);
@@ -91,6 +93,8 @@ private:
             mine.home = wring::this_loop().handle();
         return mine;
     }
+    // [/here]
+    // [hand-out]
     void hand_out(wring::ws::shared_message const& message)
     {
         for (auto& r : rooms_) {
@@ -106,6 +110,7 @@ private:
                 r.home->post(deliver);
         }
     }
+    // [/hand-out]
 
     std::mutex mutex_;
     std::vector<room> rooms_;
@@ -113,4 +118,3 @@ private:
     std::uint64_t last_ = 0;
     std::atomic<unsigned> names_{0}, present_{0};
 };
-// [/hub]
