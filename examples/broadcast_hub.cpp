@@ -21,7 +21,6 @@ std::string name_of(request const& r)
     return good ? std::string(wanted) : "guest";
 }
 
-// [session]
 task<> session(ws::connection& ws, std::string name, hub& all)
 {
     std::string who;
@@ -37,9 +36,7 @@ task<> session(ws::connection& ws, std::string name, hub& all)
     }
     all.leave(who);
 }
-// [/session]
 
-// [events]
 /// Everything that is published, as events, until the page leaves.
 task<> send_events(body_writer& out, std::string name, hub& all, guest_book& guests)
 {
@@ -58,7 +55,6 @@ task<> send_events(body_writer& out, std::string name, hub& all, guest_book& gue
     }
     guests.leave(key);
 }
-// [/events]
 
 /// Answers when something was published since number `after`, or in 20 seconds: the guest's key, the new number, and
 /// the texts, each on a line of its own.
@@ -97,7 +93,6 @@ int main(int argc, char** argv)
     auto const options = parse_command_line(argc, argv, "Sends what a client sends to all; GET / is a page to try it.");
     hub all(options.run.threads);
     guest_book guests(all);
-    // [routes]
     server app;
     app.page("/", hub_page);
     app.health();
@@ -106,7 +101,9 @@ int main(int argc, char** argv)
         auto const stream = [&all, &guests, name = name_of(r)](body_writer& out) {
             return send_events(out, name, all, guests);
         };
-        co_return response::streamed("text/event-stream", stream);
+        auto answer = response::streamed("text/event-stream", stream);
+        answer.headers.emplace_back("X-Accel-Buffering", "no"); // tells nginx to hand on at once what comes
+        co_return answer;
     });
     app.get("/poll", [&](request& r) { return poll(r, all, guests); });
     app.post("/send", [&](request& r) { return send(r, all, guests); }, {.max_body = 64 * 1024});
@@ -114,7 +111,6 @@ int main(int argc, char** argv)
         guests.leave(r.query_value("key").value_or(""));
         co_return response(204);
     });
-    // [/routes]
     listen(app, options);
     return run([&] { return app.serve(); }, options.run);
 }

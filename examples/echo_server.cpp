@@ -5,31 +5,25 @@
 
 using namespace wring;
 
-// [echo]
 task<> echo(ws::connection& ws)
 {
     while (auto frame = co_await ws.read_frame())
         if (!co_await ws.write_frame(*frame))
             break;
 }
-// [/echo]
 
-// [page]
 task<response> nothing_here(request&)
 {
     co_return response::refuse(404, "there is a page at /, and WebSocket everywhere\n");
 }
-// [/page]
 
 int main(int argc, char** argv)
 {
     auto const options = parse_command_line(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
-    // [routes]
     server app;
     app.page("/", echo_page);
     app.get("/*", nothing_here);
     app.ws("/*", echo, {.origins = "*"});
-    // [/routes]
     listen(app, options);
     return run([&] { return app.serve(); }, options.run);
 }

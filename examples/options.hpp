@@ -16,6 +16,7 @@
 struct command_line
 {
     std::vector<std::string> bind;
+    std::string trusted; // proxies, of server::trust_proxies
     wring::run_options run;
 };
 
@@ -29,6 +30,7 @@ inline command_line parse_command_line(int argc, char** argv, char const* about)
                      "                    unix:/path or unix:@name for a Unix socket (default 127.0.0.1:9001)\n"
                      "  --threads N       event loops, each on a thread of its own (default 1; 0: one per processor)\n"
                      "  --engine NAME     auto, uring or asio (default auto: io_uring where it works, else epoll)\n"
+                     "  --trust-proxies LIST  whose PROXY headers to believe: addresses, networks, unix; not for tcp_echo\n"
                      "  --help            this text\n",
                      argv[0], about);
     };
@@ -40,6 +42,7 @@ inline command_line parse_command_line(int argc, char** argv, char const* about)
     option const known[] = {{"bind", required_argument, nullptr, 'b'},
                             {"threads", required_argument, nullptr, 't'},
                             {"engine", required_argument, nullptr, 'e'},
+                            {"trust-proxies", required_argument, nullptr, 'p'},
                             {"help", no_argument, nullptr, 'h'},
                             {}};
     command_line options;
@@ -60,6 +63,7 @@ inline command_line parse_command_line(int argc, char** argv, char const* about)
             else
                 refuse("not an engine", optarg);
             break;
+        case 'p': options.trusted = optarg; break;
         case 'h': usage(stdout); std::exit(0);
         default: usage(stderr); std::exit(2);
         }
@@ -93,5 +97,11 @@ inline void listen(wring::server& app, command_line const& options)
 {
     for (auto const& where : options.bind)
         app.listen(where);
+    try {
+        app.trust_proxies(options.trusted);
+    } catch (std::invalid_argument const& e) {
+        std::fprintf(stderr, "--trust-proxies: %s\n", e.what());
+        std::exit(2);
+    }
     app.on_listening([](wring::endpoint const& at) { say_listening(at, "ws://"); });
 }

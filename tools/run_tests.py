@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds wring and runs every test and check of it.
 
-FILTER picks: the test programs whose name contains it (proto, net, "net (uring)", check, misuse, interop ...), and where no
+FILTER picks: the test programs whose name contains it (proto, net, "net (uring)", check, misuse, interop, nightly ...), and where no
 program's name does, the test cases whose name contains it.
 
 The last line is "N passed, N failed", counting single test cases, checks and interop scenarios; ", N skipped" follows where
@@ -164,7 +164,7 @@ def choose(tests, variant, filters):
     if not variant.everything and not filters:
         tests = [test for test in tests if not {"check", "interop", "project"} & set(test["suites"])]
     if not filters:
-        return tests, []
+        return [test for test in tests if "nightly" not in test["suites"]], []
     def named(test):
         words = [test["name"]] + test["suites"]
         return any(text.lower() in word.lower() for text in filters for word in words)
@@ -303,7 +303,7 @@ def run_variant(variant, filters):
     tests, texts = choose(registered(variant), variant, filters)
     targets = []
     folder = str(ROOT / variant.folder) + os.sep
-    if filters and all({"unit", "misuse", "interop"} & set(test["suites"]) for test in tests):
+    if filters and all({"unit", "misuse", "interop", "nightly"} & set(test["suites"]) for test in tests):
         known = json.loads((ROOT / variant.folder / "meson-info" / "intro-targets.json").read_text())
         files = {target["id"]: target["filename"][0] for target in known}
         needed = {file for test in tests for file in [test["cmd"][0]] + [files[target] for target in test["depends"]]}
