@@ -23,7 +23,7 @@ int main(int argc, char** argv)
     server app;
     app.page("/", echo_page);
     app.get("/*", nothing_here);
-    app.ws("/*", echo, {.origins = "*"});
+    app.ws("/*", echo, {.subprotocols = options.subprotocols, .origins = "*"});
     listen(app, options);
     return run([&] { return app.serve(); }, options.run);
 }

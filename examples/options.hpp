@@ -16,13 +16,18 @@
 struct command_line
 {
     std::vector<std::string> bind;
+    std::string subprotocols;
     std::string trusted; // proxies, of server::trust_proxies
     wring::run_options run;
 };
 
-/// Reads the options that all the example servers have. Ends the program on --help (0) and on bad usage (2).
-inline command_line parse_command_line(int argc, char** argv, char const* about)
+/// Reads the options that all the example servers have, and those that only servers of WebSocket have. Ends the program
+/// on --help (0) and on bad usage (2).
+inline command_line parse_command_line(int argc, char** argv, char const* about, bool websocket = true)
 {
+    auto const* const websocket_usage =
+        "  --subprotocol NAME    spoken here, picked if the client offers it; may repeat, preferred first\n"
+        "  --trust-proxies LIST  whose PROXY headers to believe: addresses, networks, unix\n";
     auto usage = [&](std::FILE* to) {
         std::fprintf(to,
                      "usage: %s [--bind HOST:PORT]... [--threads N] [--engine auto|uring|asio]\n\n%s\n\n"
@@ -30,9 +35,8 @@ inline command_line parse_command_line(int argc, char** argv, char const* about)
                      "                    unix:/path or unix:@name for a Unix socket (default 127.0.0.1:9001)\n"
                      "  --threads N       event loops, each on a thread of its own (default 1; 0: one per processor)\n"
                      "  --engine NAME     auto, uring or asio (default auto: io_uring where it works, else epoll)\n"
-                     "  --trust-proxies LIST  whose PROXY headers to believe: addresses, networks, unix; not for tcp_echo\n"
-                     "  --help            this text\n",
-                     argv[0], about);
+                     "%s  --help            this text\n",
+                     argv[0], about, websocket ? websocket_usage : "");
     };
     auto refuse = [&](char const* what, char const* value) {
         std::fprintf(stderr, "%s: %s: %s\n\n", argv[0], what, value);
@@ -42,8 +46,9 @@ inline command_line parse_command_line(int argc, char** argv, char const* about)
     option const known[] = {{"bind", required_argument, nullptr, 'b'},
                             {"threads", required_argument, nullptr, 't'},
                             {"engine", required_argument, nullptr, 'e'},
-                            {"trust-proxies", required_argument, nullptr, 'p'},
                             {"help", no_argument, nullptr, 'h'},
+                            {websocket ? "subprotocol" : nullptr, required_argument, nullptr, 's'}, // null: the end
+                            {"trust-proxies", required_argument, nullptr, 'p'},
                             {}};
     command_line options;
     for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
@@ -63,6 +68,7 @@ inline command_line parse_command_line(int argc, char** argv, char const* about)
             else
                 refuse("not an engine", optarg);
             break;
+        case 's': options.subprotocols.append(options.subprotocols.empty() ? "" : ",").append(optarg); break;
         case 'p': options.trusted = optarg; break;
         case 'h': usage(stdout); std::exit(0);
         default: usage(stderr); std::exit(2);

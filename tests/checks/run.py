@@ -77,6 +77,25 @@ def words(scratch):
     tell(status == 1 and lines == [1, 3, 4, 7], "check_words tells machine paths and registry hosts, and only those", output)
 
 
+def wraps(scratch):
+    good = (ROOT / "subprojects" / "fmt.wrap").read_text()
+
+    def told(name, text, what, project="dependency('fmt')\n"):
+        (scratch / "subprojects").mkdir(parents=True, exist_ok=True)
+        (scratch / "subprojects" / "fmt.wrap").write_text(text)
+        (scratch / "meson.build").write_text(project)
+        status, output = call("check_wraps.py", scratch)
+        tell(status == (1 if what else 0) and len(output.splitlines()) == 1 and (what or "") in output, "check_wraps " + name, output)
+    told("accepts a wrap file that is sound", good, None)
+    told("tells a file that does not parse", good.replace("[wrap-file]", "wrap-file"), "fmt.wrap:1: does not parse", project="")
+    told("tells a wrap file without [provide]", good.split("[provide]")[0], "not wrap-file and provide", project="")
+    told("tells a hash that is cut", re.sub(r"(?m)^(source_hash = .{63}).$", r"\1", good), "source_hash is")
+    told("tells a missing hash of a patch", re.sub(r"(?m)^patch_hash.*\n", "", good), "patch_hash is missing")
+    told("tells an address without TLS", good.replace("source_url = https:", "source_url = http:"), "source_url is http:")
+    told("tells a name that nobody provides", good, "meson.build:2: no wrap file provides zlib",
+         project="dependency('fmt')\ndependency('zlib', version: '>=1')\ndependency('threads')\n")
+
+
 def docs(scratch):
     source = "tests/checks/docs/program.cpp"
     page = scratch / "page.md"
@@ -183,6 +202,8 @@ with tempfile.TemporaryDirectory() as folder:
     rooms()
     coroutines()
     words(pathlib.Path(folder))
+    (pathlib.Path(folder) / "wraps").mkdir()
+    wraps(pathlib.Path(folder) / "wraps")
     docs(pathlib.Path(folder))
     (pathlib.Path(folder) / "house").mkdir()
     headers(pathlib.Path(folder) / "house")

@@ -453,10 +453,10 @@ TEST_CASE("when_all and when_any without memory for one of their frames throw, a
 {
     struct part
     {
-        static task<bool> both(long mallocs)
+        static task<bool> both(long allowed)
         {
             no_free_frames const frames;
-            mallocs_left = mallocs;
+            mallocs_left = allowed;
             bool good = false;
             try {
                 (void)co_await when_all(sleep_for(0ms), sleep_for(0ms), sleep_for(0ms));
@@ -469,10 +469,10 @@ TEST_CASE("when_all and when_any without memory for one of their frames throw, a
         }
     };
     run_well([]() -> task<> {
-        long mallocs = 0;
-        for (bool good = false; !good && mallocs < 100; ++mallocs)
-            good = co_await part::both(mallocs);
-        CHECK(mallocs > 3);
-        CHECK(mallocs < 100);
+        long allowed = 0;
+        for (bool good = false; !good && allowed < 100; ++allowed)
+            good = co_await part::both(allowed);
+        CHECK(allowed > 3);
+        CHECK(allowed < 100);
     }());
 }

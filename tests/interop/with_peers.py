@@ -27,9 +27,9 @@ class Scenarios:
     def __init__(self, suite, peer, engine, unix):
         self.suite, self.peer, self.engine, self.unix = suite, peer, engine, unix
 
-    async def server(self, name):
+    async def server(self, name, *options):
         where = "unix:" + self.suite.path() if self.unix else "127.0.0.1:0"
-        return await Program.start(name, "--bind", where, "--engine", self.engine, ready=1)
+        return await Program.start(name, "--bind", where, "--engine", self.engine, *options, ready=1)
 
     @contextlib.asynccontextmanager
     async def echo(self):
@@ -139,6 +139,17 @@ class Scenarios:
         await connection.send("hello")
         same(await connection.receive(), "hello", "what came back")
         await connection.close()
+        await server.stop()
+
+    async def subprotocol(self):
+        """The first of the server's that the client offers."""
+        server = await self.server("echo_server", "--subprotocol", "chat.v2", "--subprotocol", "chat.v1")
+        for offered, picked in ((["chat.v1", "chat.v2"], "chat.v2"), (["chat.v3", "chat.v1"], "chat.v1"), ([], None)):
+            connection = await self.peer.connect(server.url + "/echo", protocols=offered)
+            same(connection.protocol, picked, f"what was picked of {offered}")
+            await connection.send("hello")
+            same(await connection.receive(), "hello", "what came back")
+            await connection.close()
         await server.stop()
 
     async def going_away(self):
@@ -380,6 +391,7 @@ IN_TURN = [
     ("echo_server: invalid text is answered with 1007", Scenarios.invalid_text),
     ("echo_server: a lost peer leaves the others alone", Scenarios.lost_peer),
     ("echo_server: path, subprotocols, headers and origin do not matter", Scenarios.other_upgrades),
+    ("echo_server: agrees on the first of its subprotocols that is offered", Scenarios.subprotocol),
     ("echo_server: Ctrl-C closes with 1001", Scenarios.going_away),
     ("broadcast_hub: names, notices, text, binary, leaving, Ctrl-C", Scenarios.hub),
     ("broadcast_hub: a member that does not read is dropped", Scenarios.slow_member),

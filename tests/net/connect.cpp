@@ -54,7 +54,7 @@ task<> no_unix_listener()
     temporary_folder const folder;
     auto const missing = co_await connect_stream("unix:" + folder / "missing");
     CHECK(missing.error() == std::errc::no_such_file_or_directory);
-    auto const hidden = co_await connect_stream("unix:@wring-test-nobody-" + std::to_string(::getpid()));
+    auto const hidden = co_await connect_stream(abstract_endpoint());
     CHECK(hidden.error() == std::errc::connection_refused);
 }
 

@@ -585,7 +585,8 @@ TEST_CASE("connections are accepted at every kind of endpoint")
 {
     no_descriptor_leaks const check;
     temporary_folder const folder;
-    std::string where = GENERATE("127.0.0.1:0", "[::1]:0", "localhost:0", "unix:@wring-test-listener", "a path");
+    std::string where = GENERATE("127.0.0.1:0", "[::1]:0", "localhost:0", "abstract", "a path");
+    if (where == "abstract") where = abstract_endpoint();
     CAPTURE(where);
     if (where == "a path") where = "unix:" + folder / "s";
     on_loop(accept_on(where));
@@ -619,8 +620,8 @@ TEST_CASE("a listening socket can be adopted")
 TEST_CASE("close ends an accept, and listening")
 {
     no_descriptor_leaks const check;
-    auto const where = GENERATE("127.0.0.1:0", "unix:@wring-test-close");
-    on_loop(close_ends_accept(where));
+    auto const where = GENERATE(as<std::string>(), "127.0.0.1:0", abstract_endpoint());
+    on_loop(close_ends_accept(where.c_str()));
 }
 TEST_CASE("close drops the connections that were not accepted")
 {
@@ -635,7 +636,7 @@ TEST_CASE("a listener can be moved and replaced")
 TEST_CASE("an accept canceled at any suspension loses no connection")
 {
     no_descriptor_leaks const check;
-    auto const where = GENERATE("127.0.0.1:0", "unix:@wring-test-cancel");
+    auto const where = GENERATE(as<std::string>(), "127.0.0.1:0", abstract_endpoint());
     std::size_t canceled = 0;
     for (int const delay : {0, 1, 2, 3}) {
         for (std::size_t at = 0;; ++at) {
@@ -643,7 +644,7 @@ TEST_CASE("an accept canceled at any suspension loses no connection")
             cancel_plan plan;
             plan.at = at;
             plan.delay = delay;
-            on_loop(accept_session(where, plan));
+            on_loop(accept_session(where.c_str(), plan));
             canceled += plan.canceled;
             if (plan.suspensions <= at) break;
         }

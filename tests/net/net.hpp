@@ -85,6 +85,13 @@ private:
     std::string path_;
 };
 
+/// The endpoint of an abstract Unix socket that no other process has: the same tests run side by side.
+inline std::string abstract_endpoint()
+{
+    static int number = 0;
+    return "unix:@wring-test-" + std::to_string(::getpid()) + "-" + std::to_string(++number);
+}
+
 /// A socket of this process that is not wring's.
 class raw_socket
 {
@@ -250,10 +257,7 @@ inline task<stream_pair> connected(kind k, pair_options options = {})
     std::string at = "127.0.0.1:0";
     if (k == kind::tcp6) at = "[::1]:0";
     if (k == kind::unix_path) at = "unix:" + folder / "pair";
-    if (k == kind::unix_abstract) {
-        static int number = 0;
-        at = "unix:@wring-test-" + std::to_string(::getpid()) + "-" + std::to_string(++number);
-    }
+    if (k == kind::unix_abstract) at = abstract_endpoint();
     auto server = listener::bind(at).value();
     auto client = co_await connect_stream(server.local());
     auto accepted = co_await server.accept();

@@ -364,8 +364,17 @@ protected:
     void go_on() noexcept;
     [[nodiscard]] std::error_code error() const noexcept;
 
+    void give(ws::opcode op, bool fin, std::span<std::byte const> payload) noexcept
+    {
+        payload_ = payload;
+        op_ = op;
+        fin_ = fin;
+    }
+
     connection_core* core_;
-    ws::frame frame_;
+    std::span<std::byte const> payload_;
+    ws::opcode op_ = ws::opcode::binary;
+    bool fin_ = true;
     outcome outcome_ = outcome::data;
     bool whole_;          ///< a message, not a frame
     bool waited_ = false; ///< as the connection's reader, which it is until it runs again
@@ -384,7 +393,7 @@ public:
         resumed();
         if (outcome_ != outcome::data)
             return error();
-        return frame_;
+        return frame{op_, fin_, payload_};
     }
 };
 
@@ -397,7 +406,7 @@ public:
         resumed();
         if (outcome_ != outcome::data)
             return error();
-        return message{frame_.op == opcode::text, frame_.payload};
+        return message{op_ == opcode::text, payload_};
     }
 };
 

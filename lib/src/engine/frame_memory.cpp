@@ -11,9 +11,20 @@ namespace wring::detail {
 
 namespace {
 
+// Sizes of 8, 24, 40 ... bytes, as malloc gives them out: 16 bytes apart, with 8 for itself.
 constexpr std::size_t step = 16;
-constexpr std::size_t classes = 256;            // up to 4 KiB; larger blocks come from the heap
+constexpr std::size_t classes = 257;             // up to 4 KiB; larger blocks come from the heap
 constexpr std::size_t max_free_bytes = 64 << 10; // kept per class
+
+constexpr std::size_t class_of(std::size_t size) noexcept
+{
+    return (size + 7) / step;
+}
+constexpr std::size_t size_of(std::size_t index) noexcept
+{
+    return index * step + 8;
+}
+static_assert(class_of(8) == 0 && class_of(9) == 1 && class_of(24) == 1 && class_of(4096) == classes - 1);
 
 class free_lists
 {
@@ -31,9 +42,9 @@ public:
         node* block = list.head;
         if (!block)
             return nullptr;
-        WRING_UNPOISON(block, (index + 1) * step);
+        WRING_UNPOISON(block, size_of(index));
         list.head = block->next;
-        list.bytes -= (index + 1) * step;
+        list.bytes -= size_of(index);
         return block;
     }
 
@@ -43,8 +54,8 @@ public:
         if (list.bytes >= max_free_bytes)
             return false;
         list.head = new (memory) node{list.head};
-        list.bytes += (index + 1) * step;
-        WRING_POISON(memory, (index + 1) * step);
+        list.bytes += size_of(index);
+        WRING_POISON(memory, size_of(index));
         return true;
     }
 
@@ -82,11 +93,11 @@ struct thread_lists
 
 void* frame_allocate(std::size_t size)
 {
-    std::size_t const index = (size - 1) / step;
+    std::size_t const index = class_of(size);
     if (index < classes) {
         if (void* block = lists().pop(index))
             return block;
-        size = (index + 1) * step;
+        size = size_of(index);
     }
     if (void* block = std::malloc(size))
         return block;
@@ -95,7 +106,7 @@ void* frame_allocate(std::size_t size)
 
 void frame_deallocate(void* block, std::size_t size) noexcept
 {
-    std::size_t const index = (size - 1) / step;
+    std::size_t const index = class_of(size);
     if (index >= classes || !lists_alive || !lists().push(block, index))
         std::free(block);
 }

@@ -56,9 +56,9 @@ std::unique_ptr<engine::engine> make_engine(run_options const& options, engine::
 }
 } // namespace
 
-void log_line(std::string const& text) noexcept
+void log_line(std::string_view text) noexcept
 {
-    std::fprintf(stderr, "%s\n", text.c_str());
+    std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
 }
 
 // Not inlined: compilers may keep a thread's address across the suspension of a coroutine.
@@ -161,11 +161,11 @@ void loop_core::turn(bool may_wait)
         if (posted_.load(std::memory_order_seq_cst) || signal_hub::pending(signals_seen_))
             limit = std::chrono::nanoseconds{0};
     }
+    now_is_old_ = true; // so that what completes in there sees the time of that, not of the turn before
     engine_->wait(limit);
     parked_.store(false, std::memory_order_relaxed);
 
-    read_clock();
-    timers_.advance(std::chrono::duration_cast<std::chrono::milliseconds>(now_ - start_).count());
+    timers_.advance(std::chrono::duration_cast<std::chrono::milliseconds>(now() - start_).count());
     if (signal_hub::pending(signals_seen_))
         signal_hub::deliver(*this, signals_seen_);
     if (stop_asked_.load(std::memory_order_relaxed) && !stop_.requested())
@@ -208,11 +208,6 @@ void loop_core::run_turn_ends() noexcept
         entry->queued = false;
         entry->call(*entry);
     }
-}
-
-void loop_core::read_clock() noexcept
-{
-    now_ = clock::now();
 }
 
 void loop_core::arm(timer_node& node, clock::time_point when) noexcept

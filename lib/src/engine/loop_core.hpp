@@ -23,8 +23,8 @@ struct shared_run;
 struct turn_end
 {
     turn_end* next = nullptr;
-    bool queued = false;
     void (*call)(turn_end&) noexcept = nullptr;
+    bool queued = false; // last: what derives from this may use the bytes behind it
 };
 
 /// What belongs to a loop and must not outlive it.
@@ -82,7 +82,13 @@ public:
     }
 
     void arm(timer_node& node, clock::time_point when) noexcept;
-    [[nodiscard]] clock::time_point now() const noexcept { return now_; }
+    /// Read once a turn, after the wait, when it is first asked for.
+    [[nodiscard]] clock::time_point now() const noexcept
+    {
+        if (std::exchange(now_is_old_, false))
+            now_ = clock::now();
+        return now_;
+    }
 
     void post(std::unique_ptr<posted_call> call) noexcept;
     [[nodiscard]] std::shared_ptr<loop_mailbox> const& mailbox() const noexcept { return mailbox_; }
@@ -115,7 +121,6 @@ private:
     void run_posted() noexcept; // an exception in there ends the process
     void run_ready();
     void run_turn_ends() noexcept;
-    void read_clock() noexcept;
     void drain_expired(timer_node& limit) noexcept;
     void child_done(promise_base&) noexcept override { root_done_ = true; }
 
@@ -126,7 +131,8 @@ private:
     engine::block_pool blocks_;
     std::unique_ptr<engine::engine> engine_;
     clock::time_point start_;
-    clock::time_point now_;
+    mutable clock::time_point now_;
+    mutable bool now_is_old_ = false;
     engine::timer_wheel timers_;
     std::shared_ptr<loop_mailbox> mailbox_;
     turn_end* turn_end_head_ = nullptr;
@@ -153,6 +159,6 @@ private:
 void run_detached(loop_core& loop, std::function<void()> work, std::function<void()> done);
 
 /// Prints one line to standard error: what the operator of a program should know.
-void log_line(std::string const& text) noexcept;
+void log_line(std::string_view text) noexcept;
 
 } // namespace wring::detail

@@ -26,7 +26,7 @@ asio::thread_pool& thread_pool::ready()
             start_(pool_);
             has_thread_ = true;
         }
-    } catch (std::system_error const&) {
+    } catch (std::exception const&) { // no thread, or no memory for one
         if (!has_thread_)
             throw;
     }

@@ -2,6 +2,7 @@
 #include "engine/run_state.hpp"
 #include "engine/signal_hub.hpp"
 
+#include <cstdio>
 #include <fmt/format.h>
 #include <optional>
 #include <sched.h>
@@ -59,9 +60,14 @@ void report(shared_run& shared, std::exception_ptr const& failure) noexcept
     try {
         std::rethrow_exception(failure);
     } catch (std::exception const& e) {
-        std::lock_guard lock(shared.mutex);
-        if (shared.reported.insert(e.what()).second)
-            log_line(fmt::format("wring: {}", e.what()));
+        bool first = true;
+        try {
+            std::lock_guard lock(shared.mutex);
+            first = shared.reported.insert(e.what()).second;
+        } catch (std::bad_alloc const&) { // then rather twice
+        }
+        if (first)
+            std::fprintf(stderr, "wring: %s\n", e.what());
     } catch (...) {
         log_line("wring: an exception of unknown type left the root task");
     }
@@ -160,7 +166,7 @@ int run(task_factory make, void* argument, run_options const& options)
         try {
             for (unsigned i = 1; i < threads; ++i)
                 others.emplace_back(one_loop, i);
-        } catch (std::system_error const& e) {
+        } catch (std::exception const& e) { // no thread, or no memory for one
             log_line(fmt::format("wring: can't start thread {} of {}: {}", others.size() + 2, threads, e.what()));
             shared.request_stop();
             good = false;

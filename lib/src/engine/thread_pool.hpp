@@ -19,7 +19,7 @@ public:
     explicit thread_pool(unsigned threads, starter start = &start_thread);
 
     /// Where to post work. Starts the threads that are missing: with some of them the pool works, and the next call
-    /// tries again. Throws std::system_error where there is none at all.
+    /// tries again. Throws what start_thread did where there is none at all.
     asio::thread_pool& ready();
 
 private:

@@ -59,7 +59,7 @@ private:
     counted* copy_;
 };
 
-class connection_core final : transport_user, turn_end, timer_node
+class connection_core final : transport_user, timer_node, turn_end
 {
 public:
     using reading = reading_operation;
@@ -239,7 +239,6 @@ private:
     send_queue queue_;
     queued_write* waiting_head_ = nullptr;
     queued_write* waiting_tail_ = nullptr;
-    std::size_t waiting_posts_ = 0; // what the posted messages among them cost
 
     // pings
     clock::time_point keepalive_sent_;
@@ -248,6 +247,7 @@ private:
     std::chrono::duration<std::uint32_t, std::micro> round_trip_{}; // of the last answered ping
     std::uint32_t pong_left_ = 0; // bytes to send until the pong in the queue is out; 0: there is none
     std::uint32_t ping_left_ = 0; // the same of a keep-alive ping that has to wait
+    std::uint32_t waiting_posts_ = 0; // what the posted messages cost that wait for their turn
     clock::time_point last_received_; // or another sign of life
 
     // ending

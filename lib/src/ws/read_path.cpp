@@ -137,7 +137,7 @@ bool connection_core::complete_frame(reading& op)
 {
     std::size_t const most = loop_.blocks().capacity();
     auto give_assembled = [&](bool fin) {
-        op.frame_ = {assembly_starts_ ? assembly_op_ : ws::opcode::continuation, fin, assembly_.bytes()};
+        op.give(assembly_starts_ ? assembly_op_ : ws::opcode::continuation, fin, assembly_.bytes());
         assembly_given_ = true;
         return true;
     };
@@ -146,7 +146,7 @@ bool connection_core::complete_frame(reading& op)
     for (piece p; next_piece(p);) {
         // The rest of a frame is given as it lies there; so are the large parts of a frame too large to come whole.
         if (assembly_.empty() && (p.frame_end || (p.large_frame && p.payload.size() >= most / 4))) {
-            op.frame_ = {p.message_start ? p.op : ws::opcode::continuation, p.message_end, p.payload};
+            op.give(p.message_start ? p.op : ws::opcode::continuation, p.message_end, p.payload);
             view_ = std::move(p.block);
             return true;
         }
@@ -168,13 +168,13 @@ bool connection_core::complete_message(reading& op)
 {
     for (piece p; next_piece(p);) {
         if (assembly_.empty() && p.message_end) {
-            op.frame_ = {p.op, true, p.payload};
+            op.give(p.op, true, p.payload);
             view_ = std::move(p.block);
             return true;
         }
         assemble(p, p.payload.size());
         if (p.message_end) {
-            op.frame_ = {assembly_op_, true, assembly_.bytes()};
+            op.give(assembly_op_, true, assembly_.bytes());
             assembly_given_ = true;
             return true;
         }

@@ -17,7 +17,10 @@ constexpr std::size_t most_under_way = 64 * 1024; // given to the engine at once
 struct posted_message final : queued_write
 {
     explicit posted_message(ws::shared_message const& m) noexcept : message(m) { is_posted = true; }
-    [[nodiscard]] std::size_t cost() const noexcept { return sizeof *this + message.rep()->frame().size(); }
+    [[nodiscard]] std::uint32_t cost() const noexcept
+    {
+        return static_cast<std::uint32_t>(sizeof *this + message.rep()->frame().size());
+    }
     ws::shared_message message;
 };
 
