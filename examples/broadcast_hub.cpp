@@ -113,5 +113,5 @@ int main(int argc, char** argv)
         co_return response(204);
     });
     listen(app, options);
-    return run([&] { return app.serve(); }, options.run);
+    return run([&] { return serve(app, options); }, options.run);
 }

@@ -1,71 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 // A WebSocket client: sends the lines of standard input, prints the messages that come back.
 #include "input.hpp"
+#include "options.hpp"
 
-#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <getopt.h>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 using namespace wring;
-
-struct client_options
-{
-    std::string url;
-    std::string origin;
-    std::string subprotocols;
-    std::vector<header> headers; // views of the command line
-    run_options run;
-};
-
-header parse_header(std::string_view line)
-{
-    auto const colon = std::min(line.find(':'), line.size());
-    auto const value = std::min(line.find_first_not_of(" \t", colon + 1), line.size());
-    return {line.substr(0, colon), line.substr(value)};
-}
-
-client_options parse(int argc, char** argv)
-{
-    auto usage = [&](std::FILE* to, int status) {
-        std::fprintf(to,
-                     "usage: %s URL [--origin ORIGIN] [--header 'Name: value']... [--subprotocol NAME]...\n"
-                     "       [--engine auto|uring|asio]\n\n"
-                     "Sends each line of standard input to ws://HOST[:PORT]/PATH, prints what comes back, and closes\n"
-                     "at the end of the input. Exit status: 0 after a clean close, 1 otherwise.\n",
-                     argv[0]);
-        std::exit(status);
-    };
-    option const known[] = {{"origin", required_argument, nullptr, 'o'},
-                            {"header", required_argument, nullptr, 'H'},
-                            {"subprotocol", required_argument, nullptr, 's'},
-                            {"engine", required_argument, nullptr, 'e'},
-                            {"help", no_argument, nullptr, 'h'},
-                            {}};
-    client_options options;
-    for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
-        auto const engine = c == 'e' ? parse_engine(optarg) : engine_kind::automatic;
-        if (c == 'h')
-            usage(stdout, 0);
-        else if (c == 'o')
-            options.origin = optarg;
-        else if (c == 's')
-            options.subprotocols += (options.subprotocols.empty() ? "" : ",") + std::string(optarg);
-        else if (c == 'H' && std::string_view(optarg).find(':') != std::string_view::npos)
-            options.headers.push_back(parse_header(optarg));
-        else if (c == 'e' && engine)
-            options.run.engine = *engine;
-        else
-            usage(stderr, 2);
-    }
-    if (argc - optind != 1)
-        usage(stderr, 2);
-    options.url = argv[optind];
-    return options;
-}
 
 // [send]
 task<> send_lines(ws::connection& ws)
@@ -83,8 +25,10 @@ task<> send_lines(ws::connection& ws)
 // [talk]
 task<> talk(client_options const& options)
 {
-    auto ws = co_await connect(
-        options.url, {.subprotocols = options.subprotocols, .origin = options.origin, .headers = options.headers});
+    auto ws = co_await connect(options.url, {.subprotocols = options.subprotocols,
+                                             .origin = options.origin,
+                                             .headers = options.headers,
+                                             .tls = options.tls});
     if (!ws)
         throw std::runtime_error("can't connect to " + options.url + ": " + ws.error().message());
     scope sending;
@@ -109,6 +53,6 @@ task<> talk(client_options const& options)
 
 int main(int argc, char** argv)
 {
-    auto const options = parse(argc, argv);
+    auto const options = parse_client_options(argc, argv);
     return run(talk(options), options.run);
 }

@@ -25,5 +25,5 @@ int main(int argc, char** argv)
     app.get("/*", nothing_here);
     app.ws("/*", echo, {.subprotocols = options.subprotocols, .origins = "*"});
     listen(app, options);
-    return run([&] { return app.serve(); }, options.run);
+    return run([&] { return serve(app, options); }, options.run);
 }

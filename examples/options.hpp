@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
-// The command line of the example servers.
+// The command lines of the examples, and what they have in common.
 #pragma once
 
 #include <wring/wring.hpp>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <getopt.h>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -18,25 +20,42 @@ struct command_line
     std::vector<std::string> bind;
     std::string subprotocols;
     std::string trusted; // proxies, of server::trust_proxies
+    std::string tls_cert;
+    std::string tls_key;
+    wring::tls::context const* tls = nullptr; // that the two files ask for
     wring::run_options run;
 };
+
+/// What the options ask for, for as long as the program runs. Where it can't be had the program ends and says why.
+inline wring::tls::context const* keep_tls(wring::result<wring::tls::context> asked_for)
+{
+    static auto const kept = std::move(asked_for);
+    if (!kept) {
+        std::fprintf(stderr, "can't speak TLS: %s\n", kept.error().message().c_str());
+        std::exit(1);
+    }
+    return &*kept;
+}
 
 /// Reads the options that all the example servers have, and those that only servers of WebSocket have. Ends the program
 /// on --help (0) and on bad usage (2).
 inline command_line parse_command_line(int argc, char** argv, char const* about, bool websocket = true)
 {
     auto const* const websocket_usage =
+        "  --tls-cert FILE   the server's certificate and its chain (PEM): then wss:// is spoken\n"
+        "  --tls-key FILE    its private key; SIGHUP reads both files again\n"
         "  --subprotocol NAME    spoken here, picked if the client offers it; may repeat, preferred first\n"
         "  --trust-proxies LIST  whose PROXY headers to believe: addresses, networks, unix\n";
     auto usage = [&](std::FILE* to) {
         std::fprintf(to,
-                     "usage: %s [--bind HOST:PORT]... [--threads N] [--engine auto|uring|asio]\n\n%s\n\n"
+                     "usage: %s [--bind HOST:PORT]... %s[--threads N] [--engine auto|uring|asio]\n\n%s\n\n"
                      "  --bind HOST:PORT  where to listen; may repeat; port 0 lets the system choose;\n"
                      "                    unix:/path or unix:@name for a Unix socket (default 127.0.0.1:9001)\n"
                      "  --threads N       event loops, each on a thread of its own (default 1; 0: one per processor)\n"
                      "  --engine NAME     auto, uring or asio (default auto: io_uring where it works, else epoll)\n"
                      "%s  --help            this text\n",
-                     argv[0], about, websocket ? websocket_usage : "");
+                     argv[0], websocket ? "[--tls-cert FILE --tls-key FILE] " : "", about,
+                     websocket ? websocket_usage : "");
     };
     auto refuse = [&](char const* what, char const* value) {
         std::fprintf(stderr, "%s: %s: %s\n\n", argv[0], what, value);
@@ -47,7 +66,9 @@ inline command_line parse_command_line(int argc, char** argv, char const* about,
                             {"threads", required_argument, nullptr, 't'},
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
-                            {websocket ? "subprotocol" : nullptr, required_argument, nullptr, 's'}, // null: the end
+                            {websocket ? "tls-cert" : nullptr, required_argument, nullptr, 'c'}, // null: the end
+                            {"tls-key", required_argument, nullptr, 'k'},
+                            {"subprotocol", required_argument, nullptr, 's'},
                             {"trust-proxies", required_argument, nullptr, 'p'},
                             {}};
     command_line options;
@@ -68,6 +89,8 @@ inline command_line parse_command_line(int argc, char** argv, char const* about,
             else
                 refuse("not an engine", optarg);
             break;
+        case 'c': options.tls_cert = optarg; break;
+        case 'k': options.tls_key = optarg; break;
         case 's': options.subprotocols.append(options.subprotocols.empty() ? "" : ",").append(optarg); break;
         case 'p': options.trusted = optarg; break;
         case 'h': usage(stdout); std::exit(0);
@@ -76,6 +99,10 @@ inline command_line parse_command_line(int argc, char** argv, char const* about,
     }
     if (optind < argc)
         refuse("unexpected argument", argv[optind]);
+    if (options.tls_cert.empty() != options.tls_key.empty())
+        refuse("missing", options.tls_cert.empty() ? "--tls-cert" : "--tls-key");
+    if (!options.tls_cert.empty())
+        options.tls = keep_tls(wring::tls::context::server(options.tls_cert, options.tls_key));
     if (options.bind.empty())
         options.bind.emplace_back("127.0.0.1:9001");
     return options;
@@ -98,16 +125,114 @@ inline wring::listener listen_on(std::string const& where, char const* scheme)
     return std::move(*bound);
 }
 
+/// Reads the files of TLS again on each SIGHUP: new connections use them, open ones go on. On the first loop only.
+inline wring::task<> reload_on_hangup(wring::tls::context const* tls)
+{
+    if (!tls || wring::this_loop().index() != 0)
+        co_return;
+    wring::signals hangup(SIGHUP);
+    while (auto signal = co_await hangup.next()) {
+        auto files = *tls;
+        auto const done = co_await wring::offload([&] { return files.reload(); });
+        std::fprintf(stderr, "certificates: %s\n", done ? "read again" : done.error().message().c_str());
+    }
+}
+
 /// Sets a server up to listen where the command line says, and to say so in a line for each place.
 inline void listen(wring::server& app, command_line const& options)
 {
     for (auto const& where : options.bind)
-        app.listen(where);
+        if (options.tls)
+            app.listen(where, *options.tls);
+        else
+            app.listen(where);
     try {
         app.trust_proxies(options.trusted);
     } catch (std::invalid_argument const& e) {
         std::fprintf(stderr, "--trust-proxies: %s\n", e.what());
         std::exit(2);
     }
-    app.on_listening([](wring::endpoint const& at) { say_listening(at, "ws://"); });
+    app.on_listening([tls = options.tls](wring::endpoint const& at) { say_listening(at, tls ? "wss://" : "ws://"); });
+}
+
+/// Serves on the loop that calls it.
+inline wring::task<> serve(wring::server& app, command_line const& options)
+{
+    wring::scope both;
+    both.spawn(reload_on_hangup(options.tls));
+    both.spawn(app.serve());
+    co_await both.join();
+}
+
+inline wring::header parse_header(std::string_view line)
+{
+    auto const colon = std::min(line.find(':'), line.size());
+    auto const value = std::min(line.find_first_not_of(" \t", colon + 1), line.size());
+    return {line.substr(0, colon), line.substr(value)};
+}
+
+struct client_options
+{
+    std::string url;
+    std::string origin;
+    std::string subprotocols;
+    std::vector<wring::header> headers; // views of the command line
+    wring::tls::context const* tls = nullptr; // null: the system's trust
+    wring::run_options run;
+};
+
+/// Reads the client's options. Ends the program on --help (0) and on bad usage (2).
+inline client_options parse_client_options(int argc, char** argv)
+{
+    auto usage = [&](std::FILE* to, int status) {
+        std::fprintf(to,
+                     "usage: %s URL [OPTION]...\n\n"
+                     "Sends each line of standard input to ws://HOST[:PORT]/PATH or wss://..., prints what comes\n"
+                     "back, and closes at the end of the input. Exit status: 0 after a clean close, 1 otherwise.\n\n"
+                     "  --origin ORIGIN           the page that it claims to come from\n"
+                     "  --header 'Name: value'    added to the request; may repeat\n"
+                     "  --subprotocol NAME        offered to the server; may repeat\n"
+                     "  --ca FILE                 authorities to trust (PEM) in place of the system's, for wss://\n"
+                     "  --insecure-skip-verify    trust whoever answers: for tests only\n"
+                     "  --engine NAME             auto, uring or asio (default auto)\n"
+                     "  --help                    this text\n",
+                     argv[0]);
+        std::exit(status);
+    };
+    option const known[] = {{"origin", required_argument, nullptr, 'o'},
+                            {"header", required_argument, nullptr, 'H'},
+                            {"subprotocol", required_argument, nullptr, 's'},
+                            {"ca", required_argument, nullptr, 'a'},
+                            {"insecure-skip-verify", no_argument, nullptr, 'i'},
+                            {"engine", required_argument, nullptr, 'e'},
+                            {"help", no_argument, nullptr, 'h'},
+                            {}};
+    client_options options;
+    wring::tls::client_options trust;
+    for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
+        std::string_view const value = optarg ? optarg : "";
+        auto const engine = c == 'e' ? wring::parse_engine(value) : wring::engine_kind::automatic;
+        if (c == 'h')
+            usage(stdout, 0);
+        else if (c == 'o')
+            options.origin = value;
+        else if (c == 's')
+            options.subprotocols.append(options.subprotocols.empty() ? "" : ",").append(value);
+        else if (c == 'H' && value.find(':') != value.npos)
+            options.headers.push_back(parse_header(value));
+        else if (c == 'a')
+            trust.ca = value;
+        else if (c == 'i')
+            trust.dangerously_skip_verification = true;
+        else if (c == 'e' && engine)
+            options.run.engine = *engine;
+        else
+            usage(stderr, 2);
+    }
+    if (argc - optind != 1)
+        usage(stderr, 2);
+    options.url = argv[optind];
+    if (!trust.ca.empty() || trust.dangerously_skip_verification)
+        options.tls = keep_tls(wring::tls::context::client(trust));
+    return options;
 }

@@ -261,3 +261,30 @@ TEST_CASE("the bytes of a block that was given back are poisoned", "[block][deat
     CHECK(end.says("use-after-poison"));
 }
 #endif
+
+TEST_CASE("bytes are appended behind the last, in as many blocks as they need", "[block]")
+{
+    block_pool pool(10);
+    block_queue q;
+    CHECK(q.append({}, pool));
+    CHECK(q.empty());
+    CHECK(q.append(bytes("abcdefgh"), pool));
+    CHECK(pool.lent() == 1);
+    CHECK(q.append(bytes("ij"), pool));
+    CHECK(pool.lent() == 1);
+    CHECK(q.append(bytes("klmnopqrstuvw"), pool));
+    CHECK(pool.lent() == 3);
+    CHECK(q.size() == 23);
+    q.consume(9);
+    CHECK(q.append(bytes("xyz"), pool));
+    CHECK(take_all(q) == "jklmnopqrstuvwxyz");
+    CHECK(pool.lent() == 0);
+    CHECK(q.append(bytes("1234567"), pool));
+    malloc_fails = true;
+    bool const all = q.append(bytes("89012345678901234567890"), pool); // three blocks are there
+    bool const more = q.append(bytes("1234"), pool);
+    malloc_fails = false;
+    CHECK(all);
+    CHECK(!more);
+    CHECK(take_all(q) == "123456789012345678901234567890");
+}

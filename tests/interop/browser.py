@@ -16,6 +16,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--dis
          "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
          # A tab that is not in front shall go on.
          "--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding",
+         "--ignore-certificate-errors",      # the certificate of the tests is nobody's
          "--hide-scrollbars", "--lang=en", "--remote-debugging-port=0"]
 DESKTOP = dict(width=1280, height=800, deviceScaleFactor=1, mobile=False)
 PHONE = dict(width=390, height=844, deviceScaleFactor=2, mobile=True)
@@ -183,9 +184,44 @@ class Tab:
         same(self.complaints, [], "what the browser complained about")
 
 
+def page_of(server):
+    """Where a browser finds the page of a server."""
+    return re.sub("^ws", "http", server.url)
+
+
+async def tls(browser, identity):
+    """The pages by https://, which connect by wss://."""
+    server = await Program.start("echo_server", "--bind", "127.0.0.1:0", "--engine", given.engine, *identity.options, ready=1)
+    tab = await browser.tab(DESKTOP)
+    await tab.open(page_of(server) + "/")
+    check(server.url.startswith("wss://"), f"where it listens: {server.url}")
+    await tab.shows("output", f"CONNECTED to {server.url}/echo\nSENT Hello, WebSocket!\nRECEIVED Hello, WebSocket!\n")
+    await tab.write("x" * 100_000)
+    await tab.enter()
+    await tab.shows("output", "RECEIVED " + "x" * 100_000 + "\n")
+    tab.calm()
+    await server.stop()
+    await tab.shows("output", "CLOSED 1001")
+    await tab.close()
+
+    server = await Program.start("broadcast_hub", "--bind", "127.0.0.1:0", "--engine", given.engine, *identity.options, ready=1)
+    one, two = await browser.tab(DESKTOP), await browser.tab(DESKTOP)
+    for tab in (one, two):
+        await tab.open(page_of(server) + "/?name=ada")
+        await tab.shows("state", "open")
+    await one.write("Hello over TLS")
+    await one.enter()
+    await two.shows("messages", "Hello over TLS")
+    await two.close()
+    await one.shows("messages", "ada 2 left")
+    one.calm()
+    await one.close()
+    await server.stop()
+
+
 async def hub(browser):
     server = await Program.start("broadcast_hub", "--bind", "127.0.0.1:0", "--engine", given.engine, ready=1)
-    page = server.url.replace("ws://", "http://")
+    page = page_of(server)
     one, two = await browser.tab(DESKTOP), await browser.tab(DESKTOP)
     await one.open(page + "/?name=ada")
     await one.shows("state", "open")
@@ -347,7 +383,7 @@ async def fallback(browser, holds_streams, via):
 async def echo(browser):
     server = await Program.start("echo_server", "--bind", "127.0.0.1:0", "--engine", given.engine, ready=1)
     tab = await browser.tab(DESKTOP)
-    await tab.open(server.url.replace("ws://", "http://") + "/")
+    await tab.open(page_of(server) + "/")
     await tab.shows("output", f"CONNECTED to {server.url}/echo\nSENT Hello, WebSocket!\nRECEIVED Hello, WebSocket!\n")
     await tab.write("Grüße, 世界 🌍")
     await tab.click("send")
@@ -374,6 +410,7 @@ async def scenarios(suite):
         await suite.run("hub page: server-sent events where upgrades are refused", fallback, browser, False, "server-sent events")
         await suite.run("hub page: polling where streams are held back as well", fallback, browser, True, "polling")
         await suite.run("echo page: connects, sends, receives", echo, browser)
+        await suite.run("both pages over TLS", tls, browser, suite.identity())
     finally:
         await browser.stop()
 

@@ -62,6 +62,40 @@ class Scenarios:
         await client.exit(0)
         await server.stop()
 
+    async def tls(self):
+        """wss:// with a certificate that is trusted; and what the client says where it is not."""
+        identity = self.suite.identity("here")
+        server = await Program.start("echo_server", "--bind", "127.0.0.1:0", "--engine", self.engine, *identity.options, ready=1)
+        check(server.url.startswith("wss://127.0.0.1:"), f"where it listens: {server.url}")
+        port = server.url.rsplit(":", 1)[1]
+        for url, trust in ((server.url, ("--ca", identity.cert)), (f"wss://localhost:{port}", ("--ca", identity.cert)),
+                           (server.url, ("--insecure-skip-verify",))):
+            client = await Program.start("client", url + "/echo", "--engine", self.engine, *trust)
+            for line in ("hello", "Grüße, 世界 🌍", "x" * 1_000_000):
+                await client.write(line + "\n")
+                await client.expect(line)
+            client.end_input()
+            await client.expect(None)
+            await client.exit(0)
+            same(client.errors, "", "errors of the client")
+        other = self.suite.identity("other", "DNS:example.org")
+        for url, options, why in ((server.url, (), "self-signed certificate"),
+                                  (server.url, ("--ca", other.cert), "self-signed certificate"),
+                                  (f"wss://127.0.0.1:{port}", ("--ca", "/no/such/file"), "/no/such/file: No such file or directory"),
+                                  (f"ws://127.0.0.1:{port}", (), "400")):
+            status, output, errors = await self.call(url + "/", *options, text="hello\n")
+            same((status, output), (1, ""), f"how the client ended for {url} {options}")
+            check(why in errors and errors.count("\n") == 1, f"errors of the client for {url} {options}: {errors!r}")
+        await server.stop()
+        elsewhere = await Program.start("echo_server", "--bind", "127.0.0.1:0", "--engine", self.engine, *other.options, ready=1)
+        status, output, errors = await self.call(elsewhere.url + "/", "--ca", other.cert)
+        check(status == 1 and "mismatch" in errors, f"errors of the client for another host's certificate: {errors!r}")
+        await elsewhere.stop()
+        plain = await self.serve("echo_server")
+        status, output, errors = await self.call(plain.url.replace("ws://", "wss://") + "/")
+        check(status == 1 and "does not speak TLS" in errors, f"errors of the client for a server without TLS: {errors!r}")
+        await plain.stop()
+
     async def hub(self):
         server = await self.serve("broadcast_hub")
         ada = await Program.start("client", server.url + "/hub?name=ada", "--engine", self.engine)
@@ -159,7 +193,7 @@ class Scenarios:
     async def help(self):
         status, output, errors = await call("client", "--help")
         same((status, errors), (0, ""), "--help")
-        for word in ("usage:", "URL", "--origin", "--header", "--subprotocol", "--engine", "xit status"):
+        for word in ("usage:", "URL", "--origin", "--header", "--subprotocol", "--ca", "--engine", "xit status"):
             check(word in output, f"--help without {word}: {output!r}")
 
     async def bad_usage(self):
@@ -185,6 +219,7 @@ async def scenarios(suite):
             ("a file as input", here.file),
             ("no input", here.no_input),
             ("a host by name", here.localhost),
+            ("TLS, and certificates that are not trusted", here.tls),
             ("two clients in the hub", here.hub),
             ("a line above the limit", here.too_long),
             ("the server is killed", here.killed_server),

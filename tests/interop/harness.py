@@ -11,6 +11,8 @@ import pathlib
 import re
 import shutil
 import signal
+import ssl
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -45,6 +47,27 @@ async def wait(awaitable, what, limit=None):
         raise Failure(f"waited {limit:g} s in vain for {what}") from None
 
 
+class Identity:
+    """A self-signed certificate and its key, made by the openssl command: who trusts the certificate trusts the server."""
+
+    def __init__(self, folder, name, *names):
+        self.cert, self.key = str(pathlib.Path(folder) / f"{name}.crt"), str(pathlib.Path(folder) / f"{name}.key")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "2",
+                        "-keyout", self.key, "-out", self.cert, "-subj", f"/CN={name}", "-addext",
+                        "subjectAltName=" + ",".join(names or ("DNS:localhost", "IP:127.0.0.1", "IP:::1"))],
+                       check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.options = ["--tls-cert", self.cert, "--tls-key", self.key]
+
+    def trusting(self):
+        """A client's context that trusts it."""
+        return ssl.create_default_context(cafile=self.cert)
+
+    def serving(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.cert, self.key)
+        return context
+
+
 class Program:
     """A program under test: its lines of output as they come, its input, its end."""
     examples = None         # the folder; set by main()
@@ -54,6 +77,8 @@ class Program:
         self.name, self.process = name, process
         self.errors = ""
         self.log = []
+        self._error_lines_told = 0
+        self._more_errors = asyncio.Event()
         self._lines = asyncio.Queue()
         self._readers = [asyncio.ensure_future(self._read_lines()), asyncio.ensure_future(self._read_errors())]
         Program.running.get().add(self)
@@ -88,6 +113,7 @@ class Program:
             if not chunk:
                 break
             self.errors += chunk.decode(errors="replace")
+            self._more_errors.set()
 
     @property
     def url(self):
@@ -102,6 +128,14 @@ class Program:
             self._lines.put_nowait(None)
             return None
         return line.removesuffix(b"\n").decode(errors="surrogateescape")
+
+    async def error_line(self):
+        """The next whole line of its standard error."""
+        while self.errors.count("\n") <= self._error_lines_told:
+            self._more_errors.clear()
+            await wait(self._more_errors.wait(), f"a line of errors of {self.name}")
+        self._error_lines_told += 1
+        return self.errors.split("\n")[self._error_lines_told - 1]
 
     async def expect(self, *lines):
         for wanted in lines:
@@ -159,6 +193,10 @@ class Suite:
         self.scratch, self.title = pathlib.Path(scratch), title
         self.failed = 0
         self._paths = 0
+
+    def identity(self, name="server", *names):
+        """A certificate for what is served on this machine, or for these subjectAltNames."""
+        return Identity(self.scratch, name, *names)
 
     def path(self):
         """A new path for a Unix socket."""

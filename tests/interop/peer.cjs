@@ -2,7 +2,9 @@
 // The npm package ws as a peer: does what JSON lines on standard input say, answers each with a line on standard output.
 // usage: node peer.cjs FOLDER     FOLDER is the one with node_modules/ws
 "use strict";
+const fs = require("node:fs");
 const http = require("node:http");
+const https = require("node:https");
 const path = require("node:path");
 const readline = require("node:readline");
 const WebSocket = require(path.join(path.resolve(process.argv[2]), "node_modules", "ws"));
@@ -42,9 +44,9 @@ const sent = (ws, data, options) => new Promise((done, failed) =>
   ws.send(data, options, error => error ? failed(error) : done()));
 
 const operations = {
-  connect({ url, protocols, headers, origin }) {
+  connect({ url, protocols, headers, origin, ca }) {
     return new Promise((done, failed) => {
-      const ws = new WebSocket(url, protocols, { headers, origin, followRedirects: false });
+      const ws = new WebSocket(url, protocols, { headers, origin, followRedirects: false, ca: ca ? fs.readFileSync(ca) : undefined });
       const connection = adopt(ws);     // from the start: what comes right after the 101 must not be missed
       let refused = null;
       ws.on("unexpected-response", (request, response) => {
@@ -80,9 +82,11 @@ const operations = {
   },
   terminate({ connection }) { connections.get(connection).ws.terminate(); return {}; },
   pause({ connection }) { connections.get(connection).ws.pause(); return {}; },
-  serve({ unix, pick, refuse }) {
+  serve({ unix, pick, refuse, tls }) {
     return new Promise((done, failed) => {
-      const web = http.createServer((request, response) => { response.writeHead(426); response.end(); });
+      const plainly = (request, response) => { response.writeHead(426); response.end(); };
+      const web = tls ? https.createServer({ cert: fs.readFileSync(tls.cert), key: fs.readFileSync(tls.key) }, plainly)
+        : http.createServer(plainly);
       const sockets = new WebSocket.Server({
         server: web,
         handleProtocols: pick === null ? () => false : () => pick,

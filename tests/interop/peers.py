@@ -83,7 +83,7 @@ class PythonConnection:
 
 
 class PythonServer:
-    async def start(self, unix, pick, refuse):
+    async def start(self, unix, pick, refuse, identity):
         import websockets
 
         class Protocol(seeing_pings(websockets.WebSocketServerProtocol)):
@@ -109,8 +109,8 @@ class PythonServer:
             self.server = await websockets.unix_serve(handle, unix, **more)
             self.url = f"ws+unix:{unix}:"
         else:
-            self.server = await websockets.serve(handle, "127.0.0.1", 0, **more)
-            self.url = "ws://127.0.0.1:%d" % self.server.sockets[0].getsockname()[1]
+            self.server = await websockets.serve(handle, "127.0.0.1", 0, ssl=identity.serving() if identity else None, **more)
+            self.url = "%s://127.0.0.1:%d" % ("wss" if identity else "ws", self.server.sockets[0].getsockname()[1])
         return self
 
     async def accept(self):
@@ -145,12 +145,14 @@ class PythonPeer:
     async def stop(self):
         pass
 
-    async def connect(self, url, protocols=(), headers=None, origin=None, slow=False):
+    async def connect(self, url, protocols=(), headers=None, origin=None, slow=False, identity=None):
         import websockets
         more = dict(create_protocol=seeing_pings(websockets.WebSocketClientProtocol), max_size=None, ping_interval=None,
                     subprotocols=list(protocols) or None, extra_headers=headers or {}, origin=origin)
         if slow:
             more.update(max_queue=1, read_limit=4096)
+        if identity:
+            more.update(ssl=identity.trusting())
         unix = split_unix(url)
         connecting = websockets.unix_connect(unix[0], "ws://localhost" + unix[1], **more) if unix else websockets.connect(url, **more)
         try:
@@ -158,8 +160,8 @@ class PythonPeer:
         except websockets.InvalidStatusCode as refusal:
             raise Refused(refusal.status_code) from None
 
-    async def serve(self, unix=None, pick=None, refuse=None):
-        return await PythonServer().start(unix, pick, refuse)
+    async def serve(self, unix=None, pick=None, refuse=None, identity=None):
+        return await PythonServer().start(unix, pick, refuse, identity)
 
 
 # ---- npm ws --------------------------------------------------------------------------------------------------------------
@@ -264,11 +266,12 @@ class NodePeer:
             self.process.kill()
         await self.reader
 
-    async def connect(self, url, protocols=(), headers=None, origin=None, slow=False):
+    async def connect(self, url, protocols=(), headers=None, origin=None, slow=False, identity=None):
         unix = split_unix(url)
         if unix:
             url = f"ws+unix:{unix[0]}:{unix[1]}"
-        answer = await self.call("connect", url=url, protocols=list(protocols), headers=headers or {}, origin=origin)
+        answer = await self.call("connect", url=url, protocols=list(protocols), headers=headers or {}, origin=origin,
+                                 ca=identity.cert if identity else None)
         if "refused" in answer:
             raise Refused(answer["refused"])
         connection = NodeConnection(self, answer["connection"], answer["protocol"] or None)
@@ -276,6 +279,8 @@ class NodePeer:
             await connection.pause()
         return connection
 
-    async def serve(self, unix=None, pick=None, refuse=None):
-        answer = await self.call("serve", unix=unix, pick=pick, refuse=refuse)
-        return NodeServer(self, answer["server"], f"ws+unix:{unix}:" if unix else f"ws://127.0.0.1:{answer['port']}")
+    async def serve(self, unix=None, pick=None, refuse=None, identity=None):
+        tls = {"cert": identity.cert, "key": identity.key} if identity else None
+        answer = await self.call("serve", unix=unix, pick=pick, refuse=refuse, tls=tls)
+        scheme = "wss" if identity else "ws"
+        return NodeServer(self, answer["server"], f"ws+unix:{unix}:" if unix else f"{scheme}://127.0.0.1:{answer['port']}")

@@ -4,6 +4,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -16,7 +17,7 @@ SERVERS = ("echo_server", "broadcast_hub", "tcp_echo")
 
 async def open_to(where):
     """Reader and writer of a connection to what a `listening on` line names."""
-    where = re.sub("^(ws|tcp)://", "", where)
+    where = re.sub("^(wss?|tcp)://", "", where)
     if where.startswith("unix:@"):
         return await wait(asyncio.open_unix_connection("\0" + where[6:]), "a connection to " + where)
     if where.startswith("unix:"):
@@ -257,6 +258,59 @@ class Scenarios:
             writer.transport.abort()
         await server.stop()
 
+    async def tls(self):
+        """wss:// and https://; SIGHUP reads the files again and disturbs nobody."""
+        first, second = self.suite.identity("first"), self.suite.identity("second")
+        files = self.suite.identity("files")
+
+        def put(identity):
+            for name in ("cert", "key"):
+                shutil.copyfile(getattr(identity, name), getattr(files, name))
+
+        async def upgraded(identity):
+            port = int(server.addresses[0].rsplit(":", 1)[1])
+            reader, writer = await wait(asyncio.open_connection("127.0.0.1", port, ssl=identity.trusting()), "TLS")
+            writer.write(UPGRADE)
+            head = await wait(reader.readuntil(b"\r\n\r\n"), "the answer to an upgrade")
+            check(head.startswith(b"HTTP/1.1 101 "), f"the answer to an upgrade: {head!r}")
+            return reader, writer
+
+        for threads in ("1", "2"):
+            put(first)
+            server = await self.start("--bind", "127.0.0.1:0", "--threads", threads, *files.options)
+            check(server.addresses[0].startswith("wss://127.0.0.1:"), f"where it listens: {server.addresses}")
+            old = await upgraded(first)
+            put(second)
+            server.process.send_signal(signal.SIGHUP)
+            same(await server.error_line(), "certificates: read again", "what it says")
+            for _ in range(5):
+                reader, writer = await upgraded(second)
+                writer.transport.abort()
+            with open(files.key, "w") as file:
+                file.write("no key")
+            server.process.send_signal(signal.SIGHUP)
+            said = await server.error_line()
+            check(said.startswith(f"certificates: {files.key}: "), f"what it says of a bad file: {said!r}")
+            reader, writer = await upgraded(second)     # the old ones stay
+            writer.transport.abort()
+            reader, writer = old
+            writer.write(b"\x89\x80\0\0\0\0")      # a ping
+            while await wait(reader.readexactly(1), "a pong on the connection from before") != b"\x8a":
+                pass
+            writer.transport.abort()
+            # Without TLS it says what is wrong.
+            status, fields, body = await ask(server.addresses[0], b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+            check(status == 400 and b"https://" in body, f"the answer without TLS: {status} {body!r}")
+            server.interrupt()
+            await server.exit(0)
+        missing = self.suite.path()
+        for arguments, status, why in ((("--tls-cert", first.cert), 2, "--tls-key"), (("--tls-key", first.key), 2, "--tls-cert"),
+                                       (("--tls-cert", first.cert, "--tls-key", missing), 1, missing + ": No such file or directory"),
+                                       (("--tls-cert", first.cert, "--tls-key", second.key), 1, "is not the key")):
+            ended, output, errors = await call(self.name, "--bind", "127.0.0.1:0", *arguments)
+            same((ended, output), (status, ""), f"how it ended for {arguments}")
+            check(why in errors, f"errors for {arguments}: {errors!r}")
+
     # ---- tcp_echo -------------------------------------------------------------------------------------------------
 
     async def bytes(self):
@@ -293,6 +347,7 @@ async def scenarios(suite):
                 ("two Ctrl-C in a row", here.two_interrupts),
                 ("the page, and requests that are wrong", here.page),
                 ("pages of other origins", here.origins),
+                ("TLS, SIGHUP, and files that can't be used", here.tls),
             ]
         for what, scenario in todo:
             if given.only in what:

@@ -24,18 +24,22 @@ def bytes_of(size):
 
 
 class Scenarios:
-    def __init__(self, suite, peer, engine, unix):
-        self.suite, self.peer, self.engine, self.unix = suite, peer, engine, unix
+    def __init__(self, suite, peer, engine, unix, identity=None):
+        self.suite, self.peer, self.engine, self.unix, self.identity = suite, peer, engine, unix, identity
 
     async def server(self, name, *options):
         where = "unix:" + self.suite.path() if self.unix else "127.0.0.1:0"
-        return await Program.start(name, "--bind", where, "--engine", self.engine, *options, ready=1)
+        tls = self.identity.options if self.identity else []
+        return await Program.start(name, "--bind", where, "--engine", self.engine, *tls, *options, ready=1)
+
+    async def connect(self, url, **more):
+        return await self.peer.connect(url, identity=self.identity, **more)
 
     @contextlib.asynccontextmanager
     async def echo(self):
         """A connection to an echo server of its own; both end cleanly."""
         server = await self.server("echo_server")
-        connection = await self.peer.connect(server.url + "/echo")
+        connection = await self.connect(server.url + "/echo")
         yield connection
         same(await connection.close(1000), Closed(1000, ""), "the close handshake")
         await server.stop()
@@ -94,7 +98,7 @@ class Scenarios:
         server = await self.server("echo_server")
         for code, reason in ((1000, ""), (1000, "done"), (1001, "leaving"), (1003, ""), (1011, ""), (3000, "r" * 123),
                              (4000, WORDS), (4999, "the last one")):
-            connection = await self.peer.connect(server.url + "/echo")
+            connection = await self.connect(server.url + "/echo")
             answer = await connection.close(code, reason)
             same(answer.code, code, "the code that the echo server answers with")
             check(answer.reason in ("", reason), f"the echo server answers {code} {reason!r} with {answer!r}")
@@ -102,7 +106,7 @@ class Scenarios:
 
     async def too_large(self):
         server = await self.server("echo_server")
-        connection = await self.peer.connect(server.url + "/echo")
+        connection = await self.connect(server.url + "/echo")
         await connection.send(bytes_of(MEBIBYTE + 1))
         end = await connection.receive()
         while isinstance(end, bytes):
@@ -112,18 +116,18 @@ class Scenarios:
 
     async def invalid_text(self):
         server = await self.server("echo_server")
-        connection = await self.peer.connect(server.url + "/echo")
+        connection = await self.connect(server.url + "/echo")
         await connection.send(b"good so far \xc0\xaf", as_text=True)
         same((await connection.receive()).code, 1007, "the code for text that is no UTF-8")
         await server.stop()
 
     async def lost_peer(self):
         server = await self.server("echo_server")
-        lost = await self.peer.connect(server.url + "/echo")
+        lost = await self.connect(server.url + "/echo")
         await lost.send("a word")
         await lost.receive()
         await lost.terminate()
-        connection = await self.peer.connect(server.url + "/echo")
+        connection = await self.connect(server.url + "/echo")
         await connection.send("still there?")
         same(await connection.receive(), "still there?", "what came back")
         same((await connection.close()).code, 1000, "the close code")
@@ -133,7 +137,7 @@ class Scenarios:
         """Subprotocols that nobody picks, extensions that are declined, headers, origins: none stops the echo server."""
         server = await self.server("echo_server")
         protocols = [] if self.peer.name == "ws" else ["chat.v2", "chat.v1"]     # ws gives up where none is picked
-        connection = await self.peer.connect(server.url + "/any/path?and=query", protocols=protocols,
+        connection = await self.connect(server.url + "/any/path?and=query", protocols=protocols,
                                              headers={"X-Test": "one two", "Cookie": "a=b"}, origin="https://example.org")
         same(connection.protocol, None, "the subprotocol")
         await connection.send("hello")
@@ -145,7 +149,7 @@ class Scenarios:
         """The first of the server's that the client offers."""
         server = await self.server("echo_server", "--subprotocol", "chat.v2", "--subprotocol", "chat.v1")
         for offered, picked in ((["chat.v1", "chat.v2"], "chat.v2"), (["chat.v3", "chat.v1"], "chat.v1"), ([], None)):
-            connection = await self.peer.connect(server.url + "/echo", protocols=offered)
+            connection = await self.connect(server.url + "/echo", protocols=offered)
             same(connection.protocol, picked, f"what was picked of {offered}")
             await connection.send("hello")
             same(await connection.receive(), "hello", "what came back")
@@ -154,7 +158,7 @@ class Scenarios:
 
     async def going_away(self):
         server = await self.server("echo_server")
-        connections = [await self.peer.connect(server.url + "/echo") for _ in range(5)]
+        connections = [await self.connect(server.url + "/echo") for _ in range(5)]
         await connections[0].send(["some", "thing"])
         await connections[0].receive()
         server.interrupt()
@@ -174,9 +178,9 @@ class Scenarios:
 
     async def hub(self):
         server = await self.server("broadcast_hub")
-        ada = await self.peer.connect(server.url + "/hub?name=ada")
+        ada = await self.connect(server.url + "/hub?name=ada")
         same(await ada.receive(), "* ada 1 joined, 1 here", "the first notice")
-        bob = await self.peer.connect(server.url + "/hub?name=bob")
+        bob = await self.connect(server.url + "/hub?name=bob")
         for member in (ada, bob):
             same(await member.receive(), "* bob 2 joined, 2 here", "the second notice")
         for sender, who, message in ((ada, "ada 1", "hello"), (bob, "bob 2", WORDS), (ada, "ada 1", ""),
@@ -188,7 +192,7 @@ class Scenarios:
             await bob.send(message)
             for member in (ada, bob):
                 same(await member.receive(), b"".join(message) if isinstance(message, list) else message, "what the hub sent")
-        odd = await self.peer.connect(server.url + "/hub?name=%3Cb%3E")
+        odd = await self.connect(server.url + "/hub?name=%3Cb%3E")
         for member in (ada, bob, odd):
             same(await member.receive(), "* guest 3 joined, 3 here", "the notice for a name that is not plain")
         await odd.terminate()
@@ -203,9 +207,9 @@ class Scenarios:
     async def slow_member(self):
         """One that does not read is dropped; the others go on."""
         server = await self.server("broadcast_hub")
-        fast = await self.peer.connect(server.url + "/hub?name=fast")
+        fast = await self.connect(server.url + "/hub?name=fast")
         await fast.receive()
-        slow = await self.peer.connect(server.url + "/hub?name=slow", slow=True)
+        slow = await self.connect(server.url + "/hub?name=slow", slow=True)
         same(await fast.receive(), "* slow 2 joined, 2 here", "the notice")
         message = bytes_of(MEBIBYTE // 2)
         for sent in range(200):
@@ -231,13 +235,16 @@ class Scenarios:
     async def client(self, *options, path="/chat", **serving):
         """Our client, connected to a server of the peer's."""
         server = await self.serve(**serving)
-        client = await Program.start("client", server.url + path, "--engine", self.engine, *options)
+        client = await Program.start("client", server.url + path, "--engine", self.engine, *self.trust(), *options)
         connection = await server.accept()
         yield client, connection
         await server.stop()
 
     async def serve(self, **serving):
-        return await self.peer.serve(unix=self.suite.path() if self.unix else None, **serving)
+        return await self.peer.serve(unix=self.suite.path() if self.unix else None, identity=self.identity, **serving)
+
+    def trust(self):
+        return ["--ca", self.identity.cert] if self.identity else []
 
     async def client_text(self):
         async with self.client() as (client, connection):
@@ -342,7 +349,7 @@ class Scenarios:
 
     async def client_wrong_subprotocol(self):
         server = await self.serve(pick="chat.v9")
-        status, output, errors = await call("client", server.url + "/", "--engine", self.engine, "--subprotocol", "chat.v3")
+        status, output, errors = await call("client", server.url + "/", "--engine", self.engine, *self.trust(), "--subprotocol", "chat.v3")
         same((status, output), (1, ""), "how the client ended")
         check("can't connect" in errors and "subprotocol" in errors and errors.count("\n") == 1, f"errors of the client: {errors!r}")
         await server.stop()
@@ -360,7 +367,7 @@ class Scenarios:
     async def client_refused(self):
         for refusal in (400, 403, 404, 503):
             server = await self.serve(refuse=refusal)
-            status, output, errors = await call("client", server.url + "/", "--engine", self.engine, text="a line\n")
+            status, output, errors = await call("client", server.url + "/", "--engine", self.engine, *self.trust(), text="a line\n")
             same((status, output), (1, ""), "how the client ended")
             check("can't connect to " + server.url in errors and str(refusal) in errors and errors.count("\n") == 1,
                   f"errors of the client for {refusal}: {errors!r}")
@@ -421,9 +428,9 @@ async def scenarios(suite):
         slow = [asyncio.ensure_future(suite.run("echo_server: keep-alive pings", here.kept_alive)),
                 asyncio.ensure_future(suite.run("client: keep-alive pings", here.client_kept_alive))]
         await asyncio.sleep(0)      # they have taken their title
-        for unix in (False, True):
-            suite.title = title + (", Unix socket" if unix else ", TCP")
-            here = Scenarios(suite, peer, given.engine, unix)
+        for transport, unix, identity in (("TCP", False, None), ("Unix socket", True, None), ("TLS", False, suite.identity())):
+            suite.title = f"{title}, {transport}"
+            here = Scenarios(suite, peer, given.engine, unix, identity)
             for name, scenario in IN_TURN:
                 if scenario in NODE_ONLY and given.peer != "ws":
                     continue

@@ -4,6 +4,7 @@
 
 #include "catch.hpp"
 #include "resources.hpp"
+#include "tls/certificates.hpp"
 
 #include <wring/endpoint.hpp>
 #include <wring/listener.hpp>
@@ -213,8 +214,20 @@ enum class kind
     tcp6,
     unix_path,
     unix_abstract,
-    memory
+    memory,
+    tls_tcp,
+    tls_memory
 };
+
+/// What TLS is spoken on; the kind itself where it is not.
+inline kind below(kind k)
+{
+    return k == kind::tls_tcp ? kind::tcp : k == kind::tls_memory ? kind::memory : k;
+}
+inline bool is_tls(kind k)
+{
+    return below(k) != k;
+}
 
 inline char const* name_of(kind k)
 {
@@ -229,11 +242,16 @@ inline char const* name_of(kind k)
         return "abstract Unix";
     case kind::memory:
         return "in memory";
+    case kind::tls_tcp:
+        return "TLS on TCP";
+    case kind::tls_memory:
+        return "TLS in memory";
     }
     return "?";
 }
 
-constexpr kind all_kinds[] = {kind::tcp, kind::tcp6, kind::unix_path, kind::unix_abstract, kind::memory};
+constexpr kind all_kinds[] = {kind::tcp,    kind::tcp6,    kind::unix_path, kind::unix_abstract,
+                              kind::memory, kind::tls_tcp, kind::tls_memory};
 
 struct pair_options
 {
@@ -241,8 +259,23 @@ struct pair_options
     std::size_t chunk = 0;      ///< in memory: arrives in pieces of this size
 };
 
-inline task<stream_pair> connected(kind k, pair_options options = {})
+inline task<stream_pair> connected(kind k, pair_options options = {});
+
+inline task<stream_pair> secured(kind k, pair_options options)
 {
+    auto plain = co_await connected(k, options);
+    auto both = co_await when_all(tls::connect(std::move(plain.first), tls_test::pki().connecting, "test"),
+                                  tls::accept(std::move(plain.second), tls_test::pki().accepting));
+    stream_pair pair{std::move(std::get<0>(both)).value(), std::move(std::get<1>(both)).value()};
+    co_return pair;
+}
+
+inline task<stream_pair> connected(kind k, pair_options options)
+{
+    if (is_tls(k)) {
+        auto pair = co_await secured(below(k), options);
+        co_return pair;
+    }
     if (test::tiny()) {
         options.small_buffers = true;
         options.chunk = options.chunk == 0 ? 1 : options.chunk;

@@ -64,6 +64,7 @@ constexpr answer answers[] = {
     {errc::status_line, 0, 0},
     {errc::http_version_malformed, 0, 400},
     {errc::http_version_unsupported, 0, 505},
+    {errc::tls_unexpected, 0, 400},
     {errc::target_form, 0, 400},
     {errc::host_missing, 0, 400},
     {errc::host_duplicate, 0, 400},

@@ -331,7 +331,10 @@ TEST_CASE("random bytes, a TLS hello, an SSH banner and zeros are refused within
 {
     std::string const hello = "\x16\x03\x01\x02"
                               "aaaa";
-    CHECK(judged(kind::request, hello).error == errc::method_invalid);
+    CHECK(judged(kind::request, hello).error == errc::tls_unexpected);
+    CHECK(judged(kind::request, hello.substr(0, 1)).error == errc::tls_unexpected);
+    CHECK(judged(kind::request, "\r\n" + hello).error == errc::method_invalid);
+    CHECK(judged(kind::response, "\x15\x03\x01\x00\x02\x02\x46").error == errc::tls_unexpected);
     CHECK(judged(kind::request, std::string(64, '\0')).error == errc::method_invalid);
     CHECK(judged(kind::request, "SSH-2.0-OpenSSH_9\r\n").error == errc::request_line);
     CHECK(judged(kind::request, "\xFF\xFE").error == errc::method_invalid);

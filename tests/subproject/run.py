@@ -13,7 +13,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PRIVATE = ["fmt", "liburing", "libcrypto"]       # dependencies that a .pc file describes
+PRIVATE = ["fmt", "liburing", "libssl", "libcrypto"]       # dependencies that a .pc file describes
 failed = False
 
 

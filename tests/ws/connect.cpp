@@ -299,15 +299,6 @@ TEST_CASE("arguments that can't be sent are refused before anything is")
     }());
 }
 
-TEST_CASE("wss is refused by its name")
-{
-    on_loop([]() -> task<> {
-        auto const ws = co_await connect("wss://127.0.0.1:1/");
-        CHECK(ws.error() == ws::errc::tls_missing);
-        CHECK(ws.error() == std::errc::protocol_not_supported);
-    }());
-}
-
 TEST_CASE("connect() reaches TCP on either family and Unix sockets by their URLs")
 {
     net_test::temporary_folder folder;
@@ -353,7 +344,7 @@ TEST_CASE("a refused connection is the system's error")
 
 TEST_CASE("a connect can be canceled at each of its suspensions")
 {
-    for (kind k : {kind::memory, kind::tcp})
+    for (kind k : {kind::memory, kind::tcp, kind::tls_memory})
         for (int at = 0; at < 10; ++at)
             on_loop([](kind where, int stop_at) -> task<> {
                 auto streams = co_await connected(where, {.chunk = 50});

@@ -30,7 +30,7 @@ using test::to_text;
 using test::operator+;
 
 /// The streams that most tests run on; the others differ in the address only.
-constexpr kind kinds[] = {kind::memory, kind::tcp, kind::unix_path};
+constexpr kind kinds[] = {kind::memory, kind::tcp, kind::unix_path, kind::tls_memory, kind::tls_tcp};
 
 inline task<> bounded(task<> body)
 {

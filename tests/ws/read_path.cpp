@@ -238,7 +238,7 @@ TEST_CASE("large frames arrive whole, though their headers come alone and their 
 
 TEST_CASE("reads of a large frame that are canceled at every moment lose nothing of it")
 {
-    for (kind k : {kind::tcp, kind::unix_path})
+    for (kind k : {kind::tcp, kind::unix_path, kind::tls_tcp})
         for (bool by_frames : {false, true})
             for (int patience : {0, 1, 2, 3, 7}) {
                 INFO(name_of(k) << ", by frames: " << by_frames << ", canceled after " << patience << " turns");
@@ -615,7 +615,7 @@ TEST_CASE("a cancel at any suspension of a scripted session loses no byte")
 
 TEST_CASE("a cancel at any suspension loses no byte of a socket either")
 {
-    for (kind k : {kind::tcp, kind::unix_path})
+    for (kind k : {kind::tcp, kind::unix_path, kind::tls_tcp})
         for (int how : {0, 2}) {
             std::size_t count = 1;
             for (std::size_t at = 0; at < count && at < 20; ++at)

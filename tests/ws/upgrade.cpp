@@ -870,7 +870,7 @@ TEST_CASE("a peer that leaves during the handshake ends it")
 
 TEST_CASE("a peer that resets during the handshake ends it")
 {
-    constexpr kind resetting[] = {kind::memory, kind::tcp};
+    constexpr kind resetting[] = {kind::memory, kind::tcp, kind::tls_memory, kind::tls_tcp};
     on_each(
         [](kind k) -> task<> {
             auto streams = co_await connected(k);

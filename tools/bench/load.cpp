@@ -13,6 +13,8 @@
 #include <dirent.h>
 #include <fstream>
 #include <map>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <random>
 #include <sys/epoll.h>
 #include <vector>
@@ -44,6 +46,7 @@ struct options
     std::size_t size = 64;
     bool text = false;
     bool raw = false;
+    bool tls = false;
     double seconds = 3;
     double warmup = 1;
     int server_pid = 0;
@@ -56,7 +59,8 @@ struct options
 
 constexpr const char* help =
     "[options]\n"
-    "  --url ws://HOST:PORT/PATH   server (tcp://HOST:PORT implies --raw); default ws://127.0.0.1:9001/\n"
+    "  --url ws://HOST:PORT/PATH   server (tcp://HOST:PORT implies --raw; wss:// speaks TLS and trusts whoever\n"
+    "                              answers); default ws://127.0.0.1:9001/\n"
     "  --mode echo|broadcast|idle  echo: every connection sends and waits for its own message;\n"
     "                              broadcast: one connection sends, all receive; idle: connections are only held\n"
     "  --connections N             default 64\n"
@@ -231,6 +235,7 @@ enum class state : std::uint8_t
 {
     unused,
     connecting,
+    securing, // the handshake of TLS
     handshaking,
     open,
     failed
@@ -239,6 +244,7 @@ enum class state : std::uint8_t
 struct connection
 {
     int fd = -1;
+    SSL* ssl = nullptr;
     state where = state::unused;
     bool want_write = false;     // registered for EPOLLOUT
     bool fragmented = false;     // inside a message of several frames
@@ -281,6 +287,12 @@ public:
         auto slots = options_.mode == run_mode::broadcast ? 1 : options_.connections;
         if (options_.mode != run_mode::idle) times_.resize(std::size_t{slots} * options_.in_flight);
         done_.resize(options_.in_flight);
+        if (options_.tls) {
+            tls_ = SSL_CTX_new(TLS_client_method());
+            if (tls_ == nullptr) bench::die("no TLS");
+            SSL_CTX_set_mode(tls_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                       SSL_MODE_RELEASE_BUFFERS);
+        }
     }
 
     int run()
@@ -509,11 +521,58 @@ private:
             ++open_;
             return;
         }
+        if (tls_ == nullptr) return request(c);
+        c.ssl = SSL_new(tls_);
+        if (c.ssl == nullptr || SSL_set_fd(c.ssl, c.fd) != 1) bench::die("no memory for TLS");
+        c.where = state::securing;
+        secure(c);
+    }
+
+    void secure(connection& c)
+    {
+        ERR_clear_error();
+        int done = SSL_connect(c.ssl);
+        if (done == 1) return request(c);
+        int why = SSL_get_error(c.ssl, done);
+        if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) {
+            auto reason = ERR_reason_error_string(ERR_peek_error());
+            return fail(c, std::string("TLS: ") + (reason ? reason : "the connection was lost"));
+        }
+        watch(c, why == SSL_ERROR_WANT_WRITE);
+    }
+
+    // As send() and recv().
+    static ssize_t transmit(connection& c, const char* bytes, std::size_t n)
+    {
+        if (c.ssl == nullptr) return send(c.fd, bytes, n, MSG_NOSIGNAL);
+        ERR_clear_error();
+        return result_of(c, SSL_write(c.ssl, bytes, static_cast<int>(std::min<std::size_t>(n, 1 << 30))));
+    }
+    static ssize_t receive(connection& c, char* to, std::size_t n)
+    {
+        if (c.ssl == nullptr) return recv(c.fd, to, n, 0);
+        ERR_clear_error();
+        return result_of(c, SSL_read(c.ssl, to, static_cast<int>(n)));
+    }
+    static ssize_t result_of(connection& c, int n)
+    {
+        if (n > 0) return n;
+        int why = SSL_get_error(c.ssl, n);
+        if (why == SSL_ERROR_ZERO_RETURN) return 0;
+        if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
+            errno = EAGAIN;
+        else if (why != SSL_ERROR_SYSCALL || errno == 0)
+            errno = EPROTO;
+        return -1;
+    }
+
+    void request(connection& c)
+    {
         // The key of the RFC's example, so the answer that the server must give is known.
-        auto request = "GET " + options_.path + " HTTP/1.1\r\nHost: " + options_.host_port +
+        auto text = "GET " + options_.path + " HTTP/1.1\r\nHost: " + options_.host_port +
                        "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-        if (send(c.fd, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size()))
+        if (transmit(c, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
             return fail(c, "the request could not be sent");
         c.where = state::handshaking;
     }
@@ -553,9 +612,14 @@ private:
             auto& c = *static_cast<connection*>(e.data.ptr);
             if (c.where == state::connecting)
                 connected(c);
+            else if (c.where == state::securing)
+                secure(c);
             else if (e.events & EPOLLOUT)
                 flush(c);
-            if (e.events & (EPOLLIN | EPOLLHUP | EPOLLERR) && c.where != state::failed) readable(c);
+            // What is left of a record shows in no event.
+            bool more = (e.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && c.where != state::securing;
+            for (; more && c.where != state::failed; more = c.ssl != nullptr && SSL_pending(c.ssl) > 0)
+                readable(c);
         }
         if (broadcast_done_ != 0) {
             auto more = broadcast_done_;
@@ -566,7 +630,7 @@ private:
 
     void readable(connection& c)
     {
-        auto n = recv(c.fd, buffer_.data(), buffer_.size(), 0);
+        auto n = receive(c, buffer_.data(), buffer_.size());
         if (n < 0) {
             if (errno == EAGAIN || errno == EINTR) return;
             return fail(c, std::string("receive: ") + std::strerror(errno));
@@ -757,7 +821,7 @@ private:
         while (c.sent < c.queued || !c.answers.empty()) {
             ssize_t n = 0;
             if (!c.answers.empty() && c.sent % pool_.frame_size() == 0) {
-                n = send(c.fd, c.answers.data(), c.answers.size(), MSG_NOSIGNAL);
+                n = transmit(c, c.answers.data(), c.answers.size());
                 if (n > 0) {
                     c.answers.erase(0, static_cast<std::size_t>(n));
                     if (!c.answers.empty()) break; // the rest must come before the next message
@@ -768,10 +832,10 @@ private:
                 auto at = (c.id * pool_.frame_size() + c.sent) % pool_.cycle();
                 auto length = std::min<std::uint64_t>(c.queued - c.sent,
                                                       pool_.cycle() - at + options_.in_flight * pool_.frame_size());
-                n = send(c.fd, pool_.bytes() + at, length, MSG_NOSIGNAL);
+                n = transmit(c, pool_.bytes() + at, length);
                 if (n > 0) {
                     c.sent += static_cast<std::uint64_t>(n);
-                    if (static_cast<std::uint64_t>(n) < length) break;
+                    if (static_cast<std::uint64_t>(n) < length && c.ssl == nullptr) break;
                     continue;
                 }
             }
@@ -809,6 +873,7 @@ private:
         ++error_counts_[std::move(what)];
         if (c.where == state::open) --open_;
         c.where = state::failed;
+        SSL_free(std::exchange(c.ssl, nullptr));
         close(c.fd);
     }
 
@@ -822,7 +887,7 @@ private:
         auto messages = static_cast<double>(results_.messages);
         auto per_second = messages / results_.seconds;
         auto cpu_per_message = messages > 0 ? results_.cpu_ns / messages : 0;
-        std::printf("%s%s, %u connections x %u in flight x %zu bytes, %.1f s\n", mode, options_.raw ? " (raw TCP)" : "",
+        std::printf("%s%s%s, %u connections x %u in flight x %zu bytes, %.1f s\n", mode, options_.raw ? " (raw TCP)" : "", options_.tls ? " over TLS" : "",
                     options_.connections, options_.in_flight, options_.size, results_.seconds);
         if (options_.mode == run_mode::idle) {
             std::printf("  server memory per connection   %.0f bytes private dirty, %.0f bytes resident\n",
@@ -870,6 +935,7 @@ private:
     }
 
     options options_;
+    SSL_CTX* tls_ = nullptr;
     bench::address target_;
     frame_pool pool_;
     std::vector<char> buffer_;
@@ -944,8 +1010,10 @@ options read_options(int argc, char** argv)
     std::string_view rest = o.url;
     if (rest.substr(0, 6) == "tcp://")
         o.raw = true;
+    else if (rest.substr(0, 6) == "wss://")
+        o.tls = true;
     else if (rest.substr(0, 5) != "ws://")
-        bench::die("'" + o.url + "' is no ws:// or tcp:// URL");
+        bench::die("'" + o.url + "' is no ws://, wss:// or tcp:// URL");
     rest.remove_prefix(rest.find("//") + 2);
     auto slash = rest.find('/');
     o.host_port = rest.substr(0, slash);

@@ -21,6 +21,9 @@ class body_writer;
 namespace detail {
 struct request_data;
 }
+namespace tls {
+struct info;
+}
 
 /// A header field. A view.
 struct header
@@ -71,6 +74,8 @@ public:
     /// handler that throws it (`value()`) has the request answered with the status that belongs to it. Hooks see no
     /// body. One coroutine at a time. A cancel loses no byte.
     [[nodiscard]] task<result<std::string_view>> read_some();
+    /// What TLS has agreed on, and who the client has proved to be by its certificate (wring/tls.hpp); none without TLS.
+    [[nodiscard]] std::optional<tls::info> tls_info() const;
 
     /// For wring itself.
     explicit request(detail::request_data const& data) noexcept : data_(data) {}

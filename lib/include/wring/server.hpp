@@ -4,6 +4,7 @@
 
 #include <wring/http.hpp>
 #include <wring/listener.hpp>
+#include <wring/tls.hpp>
 #include <wring/ws.hpp>
 
 #include <exception>
@@ -35,7 +36,7 @@ struct server_options
     std::uint64_t max_body = 1 << 20;    ///< bytes of the body; more gets 413
 
     // Times; 0 turns one off.
-    duration handshake_timeout = std::chrono::seconds(10);  ///< from accepting to the whole head, or to the 101
+    duration handshake_timeout = std::chrono::seconds(10);  ///< from accepting to the whole head, or to the 101; TLS included
     duration keep_alive_timeout = std::chrono::seconds(15); ///< between a response and the next request
     duration body_timeout = std::chrono::seconds(30);       ///< for the whole body, from its head
     duration write_timeout = std::chrono::seconds(30);      ///< for the peer to take up to 64 KiB of a response
@@ -111,19 +112,22 @@ public:
 
     /// Listens on `where` (see listener::bind) once serve() runs. Any number of times.
     void listen(std::string where, listen_options options = {});
+    /// The same for `https://` and `wss://`: TLS is spoken there, with a server's context. Its reload() is heeded.
+    void listen(std::string where, tls::context with, listen_options options = {});
 
     /// Serves the listening sockets that the service manager has handed over (systemd's socket activation: LISTEN_FDS,
     /// LISTEN_PID and LISTEN_FDNAMES), those called `name`, or all. Gives their number: 0 means that the program was
     /// started by hand, and should listen() itself. Once per process and name.
     std::size_t listen_inherited(std::string_view name = {}, listen_options options = {});
+    std::size_t listen_inherited(std::string_view name, tls::context with, listen_options options = {});
 
     /// Trusts these peers to say whom a connection is really from: a list of addresses and networks separated by commas
     /// (`127.0.0.1, 10.0.0.0/8, fd00::/8`, `unix`). Their connections must begin with a PROXY header, version 1 or 2,
-    /// and remote() gives what it says. Anybody else's must not. An empty list trusts nobody, which is the default.
+    /// and remote() gives what it says; it comes ahead of TLS. Anybody else's must not. An empty list trusts nobody, which is the default.
     void trust_proxies(std::string_view list);
 
     /// WebSockets. The handler owns the session: when it returns the connection is closed, with 1000, or 1001 where the
-    /// server drains. Of `options`, what concerns the head and the time of the handshake is the server's; its
+    /// server drains. Of `options`, TLS and what concerns the head and the time of the handshake is the server's; its
     /// `authorize` runs before the 101, and a function object given for it must outlive the server. Texts and fields
     /// are copied. Other requests for such a path get 426, unless they have a route of their own.
     void ws(std::string_view pattern, ws_handler handler, ws::upgrade_options options = {});

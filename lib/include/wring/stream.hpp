@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// stream: a connected byte stream. TCP, Unix and in-memory streams are one type.
+// stream: a connected byte stream. TCP, Unix and in-memory streams are one type, with TLS on them or without.
 #pragma once
 
 #include <wring/endpoint.hpp>
@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -18,6 +19,10 @@ class stream_core;
 class transport;
 struct stream_access;
 } // namespace detail
+
+namespace tls {
+struct info;
+}
 
 struct keepalive_options
 {
@@ -79,12 +84,15 @@ public:
     /// Bytes received and not yet read.
     [[nodiscard]] std::size_t buffered() const noexcept;
 
+    /// What TLS has agreed on and who the peer is (wring/tls.hpp); none on a plain stream, or a closed one.
+    [[nodiscard]] std::optional<tls::info> tls_info() const;
+
     /// TCP_NODELAY; on by default. An error where the stream is not TCP is not reported.
     result<> set_no_delay(bool on) noexcept;
     /// SO_KEEPALIVE with its times; off by default. No effect on Unix and in-memory streams.
     result<> set_keepalive(keepalive_options options) noexcept;
 
-    /// The file descriptor, still owned by the stream; -1 for an in-memory one.
+    /// The file descriptor, still owned by the stream; -1 for an in-memory one. With TLS that of the stream below.
     [[nodiscard]] int native_handle() const noexcept;
 
     /// Takes over a connected stream socket, on the calling thread's loop; made non-blocking and close-on-exec. An
@@ -93,8 +101,8 @@ public:
 
     /// Gives the socket up: completes with its file descriptor (non-blocking), and the stream is closed.
     /// errc::busy where received bytes are unread or an operation is pending, another release() included; the stream
-    /// stays as it was then. An in-memory one gives ENOTSUP. Not to be moved or destroyed meanwhile. A cancel has no
-    /// effect: it completes soon in any case.
+    /// stays as it was then. An in-memory one, and one with TLS, gives ENOTSUP. Not to be moved or destroyed meanwhile. A
+    /// cancel has no effect: it completes soon in any case.
     task<result<int>> release();
 
 private:

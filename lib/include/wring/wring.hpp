@@ -14,5 +14,6 @@
 #include <wring/sync.hpp>
 #include <wring/task.hpp>
 #include <wring/timeout.hpp>
+#include <wring/tls.hpp>
 #include <wring/udp.hpp>
 #include <wring/ws.hpp>

@@ -20,6 +20,10 @@ class connection_core;
 struct write_waiter;
 } // namespace detail
 
+namespace tls {
+class context;
+}
+
 namespace ws {
 
 /// How a connection can end, and what can go wrong above the frames. A rule of the protocol that the peer broke is an
@@ -34,7 +38,6 @@ enum class errc {
     forbidden,         ///< an authorize hook refused the request (the origin policy: an error in protocol_category())
     answered,          ///< the request was no upgrade and has been answered as HTTP
     no_message,        ///< a continuation frame was to be written where no message is open
-    tls_missing,       ///< wss: is not supported by this version
 };
 
 [[nodiscard]] std::error_category const& error_category() noexcept;
@@ -163,6 +166,8 @@ struct upgrade_options
     request_hook authorize = {};
     /// Answers requests that are no upgrade, on the same port; without it they get 426 (Upgrade Required).
     request_hook page = {};
+    /// With it TLS is spoken (wss:): its handshake comes first, inside handshake_timeout. A server's context (tls.hpp).
+    tls::context const* tls = nullptr;
     // Limits of the request; 0 would let nothing through.
     std::uint32_t max_head = 16 * 1024;  ///< bytes of the request's head; more gets 431
     std::uint32_t max_target = 8 * 1024; ///< bytes of its target; more gets 414
@@ -190,6 +195,8 @@ struct connect_options
     std::string_view origin = {};
     /// Fields added to the request. Names and values are checked.
     std::span<header const> headers = {};
+    /// For wss: URLs: a client's context (tls.hpp). Without it the system's certificates are trusted.
+    tls::context const* tls = nullptr;
     std::uint32_t max_head = 16 * 1024;
     std::uint32_t max_fields = 100;
 
@@ -288,6 +295,8 @@ public:
     [[nodiscard]] std::string_view subprotocol() const noexcept;
     [[nodiscard]] endpoint remote() const;
     [[nodiscard]] endpoint local() const;
+    /// What TLS has agreed on and who the peer is (wring/tls.hpp); none without TLS, or once the connection is gone.
+    [[nodiscard]] std::optional<tls::info> tls_info() const;
 
     /// For wring itself.
     explicit connection(detail::connection_core* core) noexcept : core_(core) {}
@@ -304,18 +313,19 @@ private:
 /// answered (400, 403, 405, 408, 414, 417, 426, 431, 500, 503, 505, or what a hook said), the stream is closing
 /// in the background, and the error says why: one of protocol_category() for a rule that the request broke,
 /// ws::errc::forbidden or answered after a hook, handshake_timeout, errc::end_of_stream where the peer left,
-/// errc::closed for a stream that is closed or in use, or the system's. An exception of a hook is answered with 500 and
-/// rethrown. The whole is bound by handshake_timeout, and a second for a refusal. A cancel closes the stream
-/// unanswered.
+/// errc::closed for a stream that is closed or in use, one of tls::error_category(), or the system's. An exception of a
+/// hook is answered with 500 and rethrown. The whole is bound by handshake_timeout, and a second for a refusal. A cancel
+/// closes the stream unanswered.
 task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options = {});
 
-/// Connects to `url` (`ws://[user:password@]host[:port]/path?query`, `ws+unix:/path/to.sock:/path`) and does the
-/// client's part of the opening handshake (RFC 6455 section 4.1). User and password are sent as Basic credentials (RFC
+/// Connects to `url` (`ws://[user:password@]host[:port]/path?query`, `wss://...` with TLS, and
+/// `ws+unix:/path/to.sock:/path`) and does the client's part of the opening handshake (RFC 6455 section 4.1). With TLS
+/// the server's certificate must be for that host. User and password are sent as Basic credentials (RFC
 /// 7617), unless `headers` have an Authorization. The path of a socket is taken as it stands, without percent-decoding.
 ///
 /// The answer is checked in full. Errors: http_category() with the status of a server that refuses, protocol_category()
-/// for a bad URL, argument or answer, ws::errc::handshake_timeout, errc::host_not_found, or the system's. A cancel ends
-/// it at any point.
+/// for a bad URL, argument or answer, tls::error_category() for what TLS does not accept, ws::errc::handshake_timeout,
+/// errc::host_not_found, or the system's. A cancel ends it at any point.
 task<result<ws::connection>> connect(std::string url, ws::connect_options options = {});
 
 /// The same on a stream that is connected already: an in-memory one in a test, a tunnel. The stream is used up,

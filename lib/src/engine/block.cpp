@@ -90,6 +90,25 @@ void block_queue::push(block* b) noexcept
     tail_ = b;
 }
 
+bool block_queue::append(std::span<std::byte const> bytes, block_pool& pool) noexcept
+{
+    while (!bytes.empty()) {
+        if (!tail_ || tail_->end == tail_->limit()) {
+            block* b = pool.take();
+            if (!b)
+                return false;
+            (tail_ ? tail_->next : head_) = b;
+            tail_ = b;
+        }
+        std::size_t const n = std::min(bytes.size(), static_cast<std::size_t>(tail_->limit() - tail_->end));
+        std::memcpy(tail_->end, bytes.data(), n);
+        tail_->end += n;
+        size_ += n;
+        bytes = bytes.subspan(n);
+    }
+    return true;
+}
+
 void block_queue::pop() noexcept
 {
     block* b = head_;

@@ -136,6 +136,9 @@ public:
     /// reads do not hold a block each.
     void push(block* b) noexcept;
 
+    /// Copies bytes behind the last ones. False, and some of them may be there, where there is no memory.
+    bool append(std::span<std::byte const> bytes, block_pool& pool) noexcept;
+
     /// Drops `n` bytes of the first block.
     void consume(std::size_t n) noexcept
     {

@@ -2,6 +2,7 @@
 // The HTTP part of a connection: one request after the other, each answered before the next is looked at.
 #include "http/body_sink.hpp"
 #include "http/server_loop.hpp"
+#include "net/tls_transport.hpp"
 #include "proto/body.hpp"
 #include "proto/handshake.hpp"
 #include "proto/percent.hpp"
@@ -197,6 +198,7 @@ task<result<>> http_connection::read_request()
         co_return read.error();
     request_->data.head = scanner.request(request_->head);
     request_->data.remote = io_.get().remote();
+    request_->data.tls = io_.get().tls();
     body_limit_ = in(options_.body_timeout);
     auto const verdict = proto::check_request(head());
     if (verdict != proto::errc::ok)
@@ -633,7 +635,15 @@ task<bool> hear_proxy(session& me, handshake_io& io, connection_ticket& ticket, 
 
 } // namespace
 
-task<> talk_http(session& me, transport_ptr peer, connection_ticket& ticket, opened_socket& out)
+task<> say_full(session& me, transport_ptr peer, tls::context const& with)
+{
+    auto secured = co_await bounded(me.stop, in(std::chrono::seconds(2)), tls_accept(std::move(peer), with));
+    if (secured)
+        say_full(std::move(*secured));
+}
+
+task<> talk_http(session& me, transport_ptr peer, connection_ticket& ticket, tls::context const* tls,
+                 opened_socket& out)
 {
     auto const& core = me.home.core();
     auto const limit = in(core.options.handshake_timeout);
@@ -646,8 +656,19 @@ task<> talk_http(session& me, transport_ptr peer, connection_ticket& ticket, ope
         if (!heard)
             co_return;
         peer = io.take();
-        if (!ticket.is_from(peer->remote()))
-            co_return say_full(std::move(peer));
+        if (!ticket.is_from(peer->remote())) {
+            if (tls)
+                co_await say_full(me, std::move(peer), *tls);
+            else
+                say_full(std::move(peer));
+            co_return;
+        }
+    }
+    if (tls) {
+        auto secured = co_await bounded(me.stop, limit, tls_accept(std::move(peer), *tls));
+        if (!secured)
+            co_return; // who does not speak TLS has been told by an alert, or in plain HTTP
+        peer = std::move(*secured);
     }
     http_connection http(me, std::move(peer), ticket, limit);
     co_await http.run(out);

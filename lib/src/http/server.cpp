@@ -3,7 +3,6 @@
 #include <wring/server.hpp>
 
 #include "http/server_core.hpp"
-#include "http/service_manager.hpp"
 #include "proto/percent.hpp"
 
 #include <stdexcept>
@@ -23,16 +22,23 @@ server::~server()
 void server::listen(std::string where, listen_options options)
 {
     core_->check_setting_up();
-    core_->places.push_back({std::move(where), -1, options});
+    core_->places.push_back({std::move(where), -1, options, {}});
+}
+
+void server::listen(std::string where, tls::context with, listen_options options)
+{
+    core_->check_setting_up();
+    core_->places.push_back({std::move(where), -1, options, std::move(with)});
 }
 
 std::size_t server::listen_inherited(std::string_view name, listen_options options)
 {
-    core_->check_setting_up();
-    auto const sockets = detail::inherited_sockets(name);
-    for (int fd : sockets)
-        core_->places.push_back({{}, fd, options});
-    return sockets.size();
+    return core_->inherit(name, {}, options);
+}
+
+std::size_t server::listen_inherited(std::string_view name, tls::context with, listen_options options)
+{
+    return core_->inherit(name, std::move(with), options);
 }
 
 void server::trust_proxies(std::string_view list)

@@ -67,6 +67,15 @@ route_target& server_core::add_route(std::string_view method, std::string_view p
     return *targets.back();
 }
 
+std::size_t server_core::inherit(std::string_view name, std::optional<tls::context> tls, listen_options options)
+{
+    check_setting_up();
+    auto const sockets = inherited_sockets(name);
+    for (int fd : sockets)
+        places.push_back({{}, fd, options, tls});
+    return sockets.size();
+}
+
 void server_core::set_limits() noexcept
 {
     auto const descriptors = descriptor_limit();
@@ -129,7 +138,7 @@ task<> server_core::serve(stream peer)
 {
     server_loop here(*this, loop_core::require());
     presence const serving(*this, here, false);
-    here.admit(std::move(peer));
+    here.admit(std::move(peer), nullptr);
     co_await here.asked_or_alone();
     co_await drain(here);
 }

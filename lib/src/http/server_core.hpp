@@ -71,6 +71,7 @@ struct listening_place
     std::string where; // for listener::bind; empty for an inherited socket
     int inherited = -1;
     listen_options options;
+    std::optional<tls::context> tls; // to speak there
 };
 
 class server_core
@@ -83,6 +84,7 @@ public:
     /// Throws where loops serve.
     void check_setting_up() const;
     route_target& add_route(std::string_view method, std::string_view pattern);
+    std::size_t inherit(std::string_view name, std::optional<tls::context> tls, listen_options options);
 
     task<> serve();
     task<> serve(stream peer);

@@ -84,15 +84,17 @@ void server_loop::listen()
 void server_loop::start()
 {
     try {
-        for (auto& l : listeners_)
-            children_.spawn(accept(*l));
+        for (std::size_t i = 0; i < listeners_.size(); ++i) {
+            auto const& tls = core_.places[i].tls;
+            children_.spawn(accept(*listeners_[i], tls ? &*tls : nullptr));
+        }
     } catch (...) { // the drain goes on from here
         failure_ = std::current_exception();
         ask();
     }
 }
 
-task<> server_loop::accept(listener& from)
+task<> server_loop::accept(listener& from, tls::context const* tls)
 {
     std::error_code end;
     try {
@@ -102,7 +104,7 @@ task<> server_loop::accept(listener& from)
                 end = peer.error();
                 break;
             }
-            admit(std::move(*peer));
+            admit(std::move(*peer), tls);
         }
         if (end != errc::closed && end != errc::canceled)
             throw std::system_error(end, "can't accept on " + from.local().to_string());
@@ -124,7 +126,7 @@ task<> server_loop::asked_or_alone()
     }
 }
 
-void server_loop::admit(stream peer)
+void server_loop::admit(stream peer, tls::context const* tls)
 {
     auto transport = stream_access::take(std::move(peer));
     if (!transport)
@@ -141,15 +143,25 @@ void server_loop::admit(stream peer)
             return transport.release()->abandon(true); // too many even to tell them all
         auto& kept = *ticket;
         transport->set_rider(std::move(ticket));
-        if (!welcome)
-            return say_full(std::move(transport));
-        children_.spawn(serve(std::move(transport), kept));
+        if (welcome)
+            children_.spawn(serve(std::move(transport), kept, tls));
+        else if (tls)
+            children_.spawn(turn_away(std::move(transport), *tls));
+        else
+            say_full(std::move(transport));
     } catch (std::bad_alloc const&) {
         core_.report({}, {}, std::current_exception());
     }
 }
 
-task<> server_loop::serve(transport_ptr peer, connection_ticket& ticket)
+task<> server_loop::turn_away(transport_ptr peer, tls::context const& tls)
+{
+    (co_await get_context()).stop = nullptr;
+    session me(*this); // for the drain to find
+    co_await say_full(me, std::move(peer), tls);
+}
+
+task<> server_loop::serve(transport_ptr peer, connection_ticket& ticket, tls::context const* tls)
 {
     context& env = co_await get_context();
     env.stop = nullptr;
@@ -157,7 +169,7 @@ task<> server_loop::serve(transport_ptr peer, connection_ticket& ticket)
     opened_socket socket;
     std::exception_ptr failure;
     try {
-        co_await talk_http(me, std::move(peer), ticket, socket);
+        co_await talk_http(me, std::move(peer), ticket, tls, socket);
     } catch (...) {
         failure = std::current_exception();
     }
@@ -173,6 +185,8 @@ task<> server_loop::serve(transport_ptr peer, connection_ticket& ticket)
     env.stop = &me.stop;
     try {
         if (socket.asked) {
+            socket.asked->data.tls = nullptr; // it may end before the handler does
+            socket.asked->data.socket = me.ws;
             request const asked(socket.asked->data);
             co_await target.ws_with_request(*socket.ws, asked);
         } else {

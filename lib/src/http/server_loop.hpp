@@ -86,8 +86,8 @@ public:
         changed_.set();
     }
 
-    /// Serves a connection, unless there are too many.
-    void admit(stream peer);
+    /// Serves a connection, unless there are too many. With a context TLS is spoken on it first.
+    void admit(stream peer, tls::context const* tls);
 
     /// Drains. Rethrows what has ended the accepting, if anything has.
     task<> finish();
@@ -104,8 +104,9 @@ public:
 private:
     friend session;
 
-    task<> accept(listener& from);
-    task<> serve(transport_ptr peer, connection_ticket& ticket);
+    task<> accept(listener& from, tls::context const* tls);
+    task<> serve(transport_ptr peer, connection_ticket& ticket, tls::context const* tls);
+    task<> turn_away(transport_ptr peer, tls::context const& tls);
     void ask_idle() noexcept;
     void ask_some(std::size_t most) noexcept;
 
@@ -126,9 +127,12 @@ private:
 
 /// The HTTP part of a connection: reads and answers its requests until it ends, or is a WebSocket. Throws only what it
 /// has not been able to tell anybody.
-task<> talk_http(session& me, transport_ptr peer, connection_ticket& ticket, opened_socket& out);
+task<> talk_http(session& me, transport_ptr peer, connection_ticket& ticket, tls::context const* tls,
+                 opened_socket& out);
 
 /// Tells a new socket that there are too many, and lets it go.
 void say_full(transport_ptr peer) noexcept;
+/// The same by TLS, where the peer is quick with its handshake.
+task<> say_full(session& me, transport_ptr peer, tls::context const& with);
 
 } // namespace wring::detail

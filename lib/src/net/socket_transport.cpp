@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "net/socket.hpp"
 #include "net/transport.hpp"
+#include "tls/error.hpp"
 
 namespace wring::detail {
 
@@ -175,6 +176,8 @@ send_operation::send_operation() noexcept :
 
 std::error_code system_error(int error) noexcept
 {
+    if (is_tls_error(error))
+        return tls_error_code(error);
     return {error, std::system_category()};
 }
 

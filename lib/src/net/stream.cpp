@@ -2,6 +2,7 @@
 #include "net/stream_core.hpp"
 
 #include "net/socket.hpp"
+#include "tls/session.hpp"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -322,6 +323,14 @@ std::size_t stream::buffered() const noexcept
     return core_->get() ? core_->get()->inbound().size() : 0;
 }
 
+std::optional<tls::info> stream::tls_info() const
+{
+    auto const* const session = core_->get() ? core_->get()->tls() : nullptr;
+    if (!session)
+        return std::nullopt;
+    return session->info();
+}
+
 int stream::native_handle() const noexcept
 {
     return core_->get() ? core_->get()->fd() : -1;
@@ -372,7 +381,7 @@ task<result<int>> stream::release()
         co_return errc::closed;
     if (!core.idle() || core.get()->inbound().size() > 0)
         co_return errc::busy;
-    if (core.get()->fd() < 0)
+    if (core.get()->fd() < 0 || core.get()->tls())
         co_return std::make_error_code(std::errc::operation_not_supported);
     core.get()->pause_receiving();
     co_await detail::stream_core::quiet_operation(core);

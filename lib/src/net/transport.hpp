@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // The inside of a stream: what stream, upgrade and connection stand on. Sockets and in-memory pairs implement it, and
-// TLS will, on top of another transport.
+// TLS, on top of another transport.
 #pragma once
 
 #include "engine/loop_core.hpp"
@@ -12,6 +12,8 @@
 #include <sys/uio.h>
 
 namespace wring::detail {
+
+class tls_session;
 
 /// Whoever owns a transport at the moment. Called from the engine: only schedules coroutines, never resumes one.
 class transport_user
@@ -52,7 +54,8 @@ public:
 
     /// Received bytes that nobody has taken.
     [[nodiscard]] engine::block_queue& inbound() noexcept { return inbound_; }
-    /// No more bytes will come: the end of the stream (end_error() 0) or an errno.
+    /// No more bytes will come: the end of the stream (end_error() 0) or an error. Errors are an errno, or one of TLS
+    /// (tls/error.hpp): system_error() makes a code of either.
     [[nodiscard]] bool ended() const noexcept { return ended_; }
     [[nodiscard]] int end_error() const noexcept { return end_error_; }
 
@@ -87,6 +90,8 @@ public:
     [[nodiscard]] virtual endpoint local() const = 0;
     [[nodiscard]] virtual endpoint remote() const = 0;
     [[nodiscard]] virtual int fd() const noexcept { return -1; }
+    /// Where TLS is spoken on it.
+    [[nodiscard]] virtual tls_session const* tls() const noexcept { return nullptr; }
 
     /// Whether nothing is in flight; where receiving is paused and no send runs it soon becomes so.
     [[nodiscard]] virtual bool quiet() const noexcept = 0;

@@ -65,6 +65,7 @@ constexpr std::array<row, errc_count> table{{
     {errc::status_line, 0, 0, "status line is malformed"},
     {errc::http_version_malformed, 0, 400, "HTTP version is malformed"},
     {errc::http_version_unsupported, 0, 505, "HTTP version is not 1.0 or 1.1"},
+    {errc::tls_unexpected, 0, 400, "peer speaks TLS where TLS is not spoken"},
 
     {errc::target_form, 0, 400, "request target is neither a path nor a URL"},
     {errc::host_missing, 0, 400, "Host field is missing"},

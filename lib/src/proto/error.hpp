@@ -60,6 +60,7 @@ enum class errc : std::uint8_t
     status_line,
     http_version_malformed,
     http_version_unsupported,
+    tls_unexpected,
 
     // A request as a whole (RFC 9110, RFC 9112, RFC 6455 section 4.2.1).
     target_form,

@@ -194,6 +194,10 @@ head_scanner::head_scanner(kind k, head_limits limits) noexcept
 head_scanner::progress head_scanner::feed(std::string_view piece) noexcept
 {
     progress p;
+    if (size_ == 0 && !piece.empty() && (piece[0] == '\x16' || piece[0] == '\x15')) { // a hello of TLS, or an alert
+        p.error = errc::tls_unexpected;
+        return p;
+    }
     auto const within_limit = piece.substr(0, limits_.max_head - size_);
     while (p.consumed < within_limit.size()) {
         auto const c = static_cast<unsigned char>(within_limit[p.consumed]);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 // The client's part of the opening handshake.
+#include "net/tls_transport.hpp"
 #include "proto/handshake.hpp"
 #include "proto/url.hpp"
+#include "tls/context.hpp"
 #include "ws/connection_core.hpp"
 #include "ws/handshake_io.hpp"
 #include "ws/random.hpp"
@@ -97,8 +99,6 @@ task<result<ws::connection>> open(std::string const& url, ws::connect_options co
     auto const bad = proto::parse_url(url, where);
     if (bad != proto::errc::ok)
         co_return protocol_error(bad);
-    if (where.kind == proto::url::scheme::wss)
-        co_return ws::errc::tls_missing;
     if (!over) {
         auto connected = co_await connect_stream(endpoint_of(where));
         if (!connected)
@@ -108,6 +108,19 @@ task<result<ws::connection>> open(std::string const& url, ws::connect_options co
     auto transport = stream_access::take(std::move(*over));
     if (!transport)
         co_return errc::closed;
+    if (where.kind == proto::url::scheme::wss) {
+        auto const* with = options.tls;
+        if (!with) {
+            auto const& usual = tls_context::default_client();
+            if (!usual)
+                co_return usual.error();
+            with = &*usual;
+        }
+        auto secured = co_await tls_connect(std::move(transport), *with, std::string(where.host));
+        if (!secured)
+            co_return secured.error();
+        transport = std::move(*secured);
+    }
     auto done = co_await shake_hands(std::move(transport), where, options);
     co_return done;
 }

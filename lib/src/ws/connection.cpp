@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // The public face of a connection.
+#include "tls/session.hpp"
 #include "ws/connection_core.hpp"
 
 namespace wring {
@@ -98,6 +99,14 @@ endpoint connection::remote() const
 endpoint connection::local() const
 {
     return core_->local();
+}
+
+std::optional<tls::info> connection::tls_info() const
+{
+    auto const* const session = core_->tls();
+    if (!session)
+        return std::nullopt;
+    return session->info();
 }
 
 bool connection::write_operation::start(std::coroutine_handle<> h, detail::context const& env) noexcept

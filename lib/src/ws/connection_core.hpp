@@ -96,6 +96,7 @@ public:
     }
     [[nodiscard]] endpoint remote() const { return transport_ ? transport_->remote() : endpoint(); }
     [[nodiscard]] endpoint local() const { return transport_ ? transport_->local() : endpoint(); }
+    [[nodiscard]] tls_session const* tls() const noexcept { return transport_ ? transport_->tls() : nullptr; }
 
 private:
     enum class phase : std::uint8_t {

@@ -26,7 +26,6 @@ public:
         case errc::forbidden: return "the request was refused";
         case errc::answered: return "the request was no upgrade and has been answered";
         case errc::no_message: return "a continuation frame where no message is open";
-        case errc::tls_missing: return "wss: URLs are not supported by this version";
         }
         return "unknown WebSocket error";
     }
@@ -40,7 +39,6 @@ public:
         case errc::handshake_timeout: return std::errc::timed_out;
         case errc::abnormal_closure: return std::errc::connection_aborted;
         case errc::forbidden: return std::errc::permission_denied;
-        case errc::tls_missing: return std::errc::protocol_not_supported;
         default: return {code, *this};
         }
     }

@@ -3,6 +3,9 @@
 
 #include "proto/handshake.hpp"
 #include "proto/percent.hpp"
+#include "tls/session.hpp"
+
+#include <wring/ws.hpp>
 
 namespace wring {
 
@@ -90,6 +93,15 @@ bool request::is_upgrade() const noexcept
 endpoint const& request::remote() const noexcept
 {
     return data_.remote;
+}
+
+std::optional<tls::info> request::tls_info() const
+{
+    if (data_.socket)
+        return data_.socket->tls_info();
+    if (!data_.tls)
+        return std::nullopt;
+    return data_.tls->info();
 }
 
 std::any& request::attachment() const noexcept

@@ -2,6 +2,7 @@
 // The server's part of the opening handshake.
 #include "ws/server_handshake.hpp"
 
+#include "net/tls_transport.hpp"
 #include "proto/handshake.hpp"
 #include "ws/connection_core.hpp"
 
@@ -239,7 +240,19 @@ task<result<std::string>> read_and_shake(server_handshake& shake, std::string& h
         co_return read.error();
     shake.data.head = scanner.request(head_text);
     shake.data.remote = shake.io.get().remote();
+    shake.data.tls = shake.io.get().tls();
     co_return co_await shake_hands(shake);
+}
+
+/// TLS first: then everything goes on as without.
+task<result<transport_ptr>> secure(transport_ptr plain, tls::context const& with, clock::time_point until)
+{
+    own_stop own(co_await get_context());
+    deadline limit(own.stop, until);
+    auto done = co_await tls_accept(std::move(plain), with);
+    if (!done && done.error() == errc::canceled && limit.expired())
+        co_return ws::errc::handshake_timeout;
+    co_return done;
 }
 
 } // namespace
@@ -251,12 +264,18 @@ task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options)
     auto transport = detail::stream_access::take(std::move(peer));
     if (!transport)
         co_return errc::closed;
+    bool const bound = options.handshake_timeout > duration::zero();
+    auto const limit = detail::deadline_after(bound ? options.handshake_timeout : duration::max());
+    if (options.tls) {
+        auto secured = co_await detail::secure(std::move(transport), *options.tls, limit);
+        if (!secured)
+            co_return secured.error();
+        transport = std::move(*secured);
+    }
     detail::handshake_io io(std::move(transport));
     std::string head_text;
     detail::request_data data;
     detail::server_handshake shake{io, options, data};
-    bool const bound = options.handshake_timeout > duration::zero();
-    auto const limit = detail::deadline_after(bound ? options.handshake_timeout : duration::max());
     co_return co_await detail::conclude(shake, detail::read_and_shake(shake, head_text), limit);
 }
 
