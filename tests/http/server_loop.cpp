@@ -73,7 +73,7 @@ void with_serving(server& app, task<> (*body)(server&, endpoint, scope&), std::s
 
 TEST_CASE("one connection too many is told 503 and when to come back; there is room again when one has left")
 {
-    for (char const* where : {"127.0.0.1:0", "unix:@wring-test-full"}) {
+    for (std::string const& where : {std::string("127.0.0.1:0"), net_test::abstract_endpoint()}) {
         server app({.max_connections = 3, .max_unopened = 3});
         app.ws("/", echo);
         with_serving(
@@ -294,7 +294,7 @@ TEST_CASE("SIGTERM drains the loops of a run()")
 
 TEST_CASE("connections without a request are closed at once, and nobody new comes in")
 {
-    for (char const* where : {"127.0.0.1:0", "unix:@wring-test-drain"}) {
+    for (std::string const& where : {std::string("127.0.0.1:0"), net_test::abstract_endpoint()}) {
         server app;
         app.page("/", "x");
         with_serving(
