@@ -70,7 +70,7 @@ class Scenarios:
 
     async def hub(self, *arguments):
         server = await Program.start("broadcast_hub", "--bind", "127.0.0.1:0", "--engine", self.engine, *arguments, ready=1)
-        return server, server.url.replace("ws://", "http://")
+        return server, server.url.replace("ws", "http", 1)
 
     async def pages(self):
         server, url = await self.hub()
@@ -163,6 +163,30 @@ class Scenarios:
         same((await waiting).splitlines(), [guest, after, "200"], "the answer to a poll that was cut short")
         await server.exit(0)
 
+    async def tls(self):
+        """All of it by https://, and plain HTTP to such a port."""
+        identity = self.suite.identity()
+        server, url = await self.hub(*identity.options)
+        check(url.startswith("https://"), f"where it listens: {url}")
+        trust = ("--cacert", identity.cert)
+        same(await curl(*trust, url + "/health"), "ok\n", "health")
+        connects = await curl(*trust, *(["--write-out", "%{num_connects} ", "--output", "/dev/null", url + "/"] +
+                                        ["--next", *trust, "--silent", "--write-out", "%{num_connects} ", "--output", "/dev/null", url + "/"] * 3))
+        same(connects.split(), ["1", "0", "0", "0"], "new connections for each request")
+        guest = await Stream.open(url + "/events?name=ann", *trust)
+        _, key = await guest.event()
+        same(await guest.event(), ("message", "* ann 1 joined, 1 here"), "the first event")
+        large = "x" * 60_000
+        same(await curl(*trust, "--data-binary", "@-", "--write-out", "%{http_code}", url + "/send?key=" + key, text=large), "204", "a text is taken")
+        same(await guest.event(), ("message", "ann 1: " + large), "a large text")
+        plain = url.replace("https", "http")
+        same(await curl("--output", "/dev/null", "--write-out", "%{http_code}", plain + "/"), "400", "plain HTTP")
+        server.interrupt()
+        same(await guest.event(), None, "the end of the stream")
+        await wait(guest.process.wait(), "the end of curl")
+        same(guest.process.returncode, 0, "curl's exit status: the stream was whole")
+        await server.exit(0)
+
     async def many(self):
         server, url = await self.hub()
         answers = await asyncio.gather(*(curl(url + "/health") for _ in range(20)))
@@ -174,7 +198,7 @@ async def scenarios(suite):
     here = Scenarios(suite, given.engine)
     for name, scenario in (("pages, tags and refusals", here.pages), ("one connection for several requests", here.one_connection),
                            ("server-sent events and polling", here.events), ("Ctrl-C while somebody polls", here.a_request_at_the_end),
-                           ("twenty at once", here.many)):
+                           ("TLS", here.tls), ("twenty at once", here.many)):
         await suite.run(f"broadcast_hub and HTTP clients: {name}", scenario)
 
 
