@@ -67,12 +67,12 @@ route_target& server_core::add_route(std::string_view method, std::string_view p
     return *targets.back();
 }
 
-std::size_t server_core::inherit(std::string_view name, std::optional<tls::context> tls, listen_options options)
+std::size_t server_core::inherit(std::string_view name, std::optional<tls::context> tls, listen_options how)
 {
     check_setting_up();
     auto const sockets = inherited_sockets(name);
     for (int fd : sockets)
-        places.push_back({{}, fd, options, tls});
+        places.push_back({{}, fd, how, tls});
     return sockets.size();
 }
 

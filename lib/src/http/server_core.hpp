@@ -84,7 +84,7 @@ public:
     /// Throws where loops serve.
     void check_setting_up() const;
     route_target& add_route(std::string_view method, std::string_view pattern);
-    std::size_t inherit(std::string_view name, std::optional<tls::context> tls, listen_options options);
+    std::size_t inherit(std::string_view name, std::optional<tls::context> tls, listen_options how);
 
     task<> serve();
     task<> serve(stream peer);
