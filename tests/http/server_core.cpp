@@ -150,6 +150,42 @@ TEST_CASE("several loops serve one server, and stop() from another thread ends t
     CHECK(app.connections() == 0);
 }
 
+namespace {
+
+task<> early_or_late(server& app, std::atomic<bool>& early_has_left)
+{
+    if (this_loop().index() == 1) {
+        while (!early_has_left)
+            co_await turns(1);
+        co_await app.serve();
+        co_return;
+    }
+    scope serving;
+    serving.spawn(app.serve());
+    co_await turns(2);
+    app.stop();
+    co_await serving.join();
+    early_has_left = true;
+}
+
+} // namespace
+
+TEST_CASE("a loop that comes when the others have left already tells nothing again, and leaves too")
+{
+    server app;
+    int announced = 0;
+    app.on_listening([&](endpoint const&) { ++announced; });
+    app.listen("127.0.0.1:0");
+    run_options options;
+    options.threads = 2;
+    options.handle_signals = false;
+    for (int i = 1; i <= 2; ++i) { // and the next run() begins anew
+        std::atomic<bool> early_has_left{false};
+        CHECK(run([&] { return early_or_late(app, early_has_left); }, options) == 0);
+        CHECK(announced == i);
+    }
+}
+
 TEST_CASE("stop() without anybody who serves has no effect")
 {
     server app;

@@ -70,7 +70,7 @@ async def answers(name, where):
     if name == "tcp_echo":
         same(await echoed(where), b"some bytes", f"what {name} at {where} gives back")
     else:
-        status, _, _ = await ask(where, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        status, _, _ = await ask(where, b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
         same(status, 200, f"what {name} at {where} answers")
 
 
@@ -229,7 +229,7 @@ class Scenarios:
     async def page(self):
         server = await self.start("--bind", "127.0.0.1:0")
         where = server.addresses[0]
-        status, fields, body = await ask(where, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        status, fields, body = await ask(where, b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
         same((status, fields.get("content-type"), fields.get("content-length")), (200, "text/html; charset=utf-8", str(len(body))), "the page")
         check(body.startswith(b"<!doctype html>") and b"WebSocket" in body, f"the page: {body[:200]!r}")
         length = fields["content-length"]
@@ -299,7 +299,7 @@ class Scenarios:
                 pass
             writer.transport.abort()
             # Without TLS it says what is wrong.
-            status, fields, body = await ask(server.addresses[0], b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+            status, fields, body = await ask(server.addresses[0], b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
             check(status == 400 and b"https://" in body, f"the answer without TLS: {status} {body!r}")
             server.interrupt()
             await server.exit(0)

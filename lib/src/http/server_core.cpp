@@ -2,6 +2,7 @@
 #include "http/server_core.hpp"
 
 #include "http/server_loop.hpp"
+#include "engine/run_state.hpp"
 #include "http/service_manager.hpp"
 
 #include <algorithm>
@@ -148,6 +149,10 @@ void server_core::enter(server_loop& here, bool announce)
     std::lock_guard lock(mutex_);
     if (loops_.empty())
         set_limits();
+    auto const number = here.loop().run_state()->number;
+    if (loops_.empty() && run_ != number)
+        begin_anew();
+    run_ = number;
     loops_.push_back(&here);
     if (stopping_)
         here.ask();
@@ -169,14 +174,19 @@ void server_core::leave(server_loop& here) noexcept
 {
     std::lock_guard lock(mutex_);
     std::erase(loops_, &here);
-    if (loops_.empty())
-        stopping_ = announced_ = told_stopping_ = false;
+    if (loops_.empty() && here.loop().options().threads == 1)
+        begin_anew();
+}
+
+void server_core::begin_anew() noexcept
+{
+    stopping_ = announced_ = told_stopping_ = false;
 }
 
 void server_core::stop() noexcept
 {
     std::lock_guard lock(mutex_);
-    stopping_ = !loops_.empty();
+    stopping_ = stopping_ || !loops_.empty();
     for (auto* one : loops_)
         one->loop().handle().post([this, one] {
             std::lock_guard inner(mutex_);

@@ -111,11 +111,14 @@ private:
     void set_limits() noexcept;
     void enter(server_loop& here, bool announce);
     void leave(server_loop& here) noexcept;
+    void begin_anew() noexcept;
     void log_error(server_error const& what) noexcept;
 
     std::mutex mutable mutex_;
     std::vector<server_loop*> loops_; // that serve
-    bool stopping_ = false;           // asked to, until the last loop has left
+    // Of one run() of several loops, where one may come when others have left already; or of one serve().
+    std::uint64_t run_ = 0;
+    bool stopping_ = false;
     bool announced_ = false;
     bool told_stopping_ = false;
     clock::time_point logged_{};      // the last line
