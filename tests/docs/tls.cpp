@@ -177,12 +177,13 @@ task<> try_all(std::string folder)
         docs::expect(std::get<0>(both).has_value() == (name == "alice"), "the hook knows who comes");
     }
 
+    scope other;
     server app;
     endpoint at;
     app.on_listening([&](endpoint const& there) { at = there; });
     auto const fresh = tls::context::server(chain, key).value();
     set_up(app, "localhost:0", fresh);
-    servers.spawn(app.serve());
+    other.spawn(app.serve());
     while (at.port() == 0)
         (co_await sleep_for(1ms)).value();
     auto const renewed = tls::context::client({.ca = chain}).value();
@@ -195,13 +196,13 @@ task<> try_all(std::string folder)
         said.append(reinterpret_cast<char const*>(got->data()), got->size());
     docs::expect(said.ends_with("TLSv1.3"), "a handler knows of TLS");
     app.stop();
-    co_await servers.join();
+    co_await other.join();
 
     auto plain = listener::bind("localhost:0").value();
-    servers.spawn(echo_six(plain, fresh));
+    other.spawn(echo_six(plain, fresh));
     auto const cipher = co_await talk("localhost:" + std::to_string(plain.local().port()), "localhost", renewed);
     docs::expect(cipher.starts_with("TLS_"), "a cipher was agreed on");
-    co_await servers.join();
+    co_await other.join();
 }
 
 int main()

@@ -894,7 +894,8 @@ task<> receive_once(stream& peer, stream& s)
 
 task<> released_twice(kind k)
 {
-    if (k == kind::memory) co_return;
+    if (k == kind::memory || is_tls(k))
+        co_return;
     auto pair = co_await connected(k);
     co_await receive_once(pair.first, pair.second);
     std::optional<result<int>> first;

@@ -29,8 +29,11 @@ public:
             show(pki().server);
         role_ = r;
     }
-    raw_peer(raw_peer const&) = delete;
-    raw_peer& operator=(raw_peer const&) = delete;
+    raw_peer(raw_peer&& other) noexcept :
+        context_(std::exchange(other.context_, nullptr)), ssl_(std::exchange(other.ssl_, nullptr)), in_(other.in_),
+        out_(other.out_), role_(other.role_), error_(other.error_), reason_(other.reason_)
+    {}
+    raw_peer& operator=(raw_peer&&) = delete;
     ~raw_peer()
     {
         SSL_free(ssl_);

@@ -130,6 +130,19 @@ TEST_CASE("versions before TLS 1.2 are refused")
     CHECK(ours.error().message().find("unsupported protocol") != std::string::npos);
 }
 
+TEST_CASE("a server does not compute in finite fields for its clients")
+{
+    raw_peer raw(raw_peer::role::client);
+    char group[] = "ffdhe8192";
+    REQUIRE(SSL_CTX_set1_groups_list(raw.context(), group) == 1);
+    side ours;
+    REQUIRE(ours.accept(pki().accepting));
+    raw.handshake();
+    ours.feed(raw.drain());
+    CHECK(ours.session->handshake() == state::failed);
+    CHECK(ours.error() == tls::errc::failed);
+}
+
 TEST_CASE("D6: a handshake and data may be cut at any byte")
 {
     for (auto const& [version, name] : versions) {

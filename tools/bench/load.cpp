@@ -17,6 +17,7 @@
 #include <openssl/ssl.h>
 #include <random>
 #include <sys/epoll.h>
+#include <utility>
 #include <vector>
 
 namespace {

@@ -14,8 +14,17 @@ namespace {
 // Forward secrecy and authenticated encryption only. A client also takes what older servers have, with forward secrecy.
 constexpr char server_ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
 constexpr char client_ciphers[] = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:ECDHE+AES";
+// Key exchange with finite fields costs a server too much. The hybrid is known from OpenSSL 3.5 on.
+constexpr char server_groups[] = "X25519:P-256:P-384:P-521";
+constexpr char hybrid_server_groups[] = "X25519MLKEM768:X25519:P-256:P-384:P-521";
 constexpr unsigned name_rules = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS;
 constexpr std::size_t most_pem = 16 << 20; // bytes of a file
+
+bool set_groups(SSL_CTX* context, std::string list)
+{
+    forget_openssl_errors();
+    return SSL_CTX_set1_groups_list(context, list.data()) == 1;
+}
 
 /// A file's name for messages.
 std::string name_of(std::string const& source)
@@ -209,6 +218,8 @@ std::string tls_material::add_context(tls_settings const& settings, tls_settings
         return why;
 
     if (is_server_) {
+        if (!set_groups(context, hybrid_server_groups) && !set_groups(context, server_groups))
+            return openssl_reason();
         // A session is in its client's ticket, and nowhere here.
         SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
         if (settings.ticket_lifetime > std::chrono::seconds::zero()) {
