@@ -36,7 +36,7 @@ struct server_options
     std::uint64_t max_body = 1 << 20;    ///< bytes of the body; more gets 413
 
     // Times; 0 turns one off.
-    duration handshake_timeout = std::chrono::seconds(10);  ///< from accepting to the whole head, or to the 101; TLS included
+    duration handshake_timeout = std::chrono::seconds(10);  ///< from accepting, TLS included, to the head or the 101
     duration keep_alive_timeout = std::chrono::seconds(15); ///< between a response and the next request
     duration body_timeout = std::chrono::seconds(30);       ///< for the whole body, from its head
     duration write_timeout = std::chrono::seconds(30);      ///< for the peer to take up to 64 KiB of a response
@@ -123,7 +123,8 @@ public:
 
     /// Trusts these peers to say whom a connection is really from: a list of addresses and networks separated by commas
     /// (`127.0.0.1, 10.0.0.0/8, fd00::/8`, `unix`). Their connections must begin with a PROXY header, version 1 or 2,
-    /// and remote() gives what it says; it comes ahead of TLS. Anybody else's must not. An empty list trusts nobody, which is the default.
+    /// ahead of TLS, and remote() gives what it says. Anybody else's must not. An empty list trusts nobody, which is the
+    /// default.
     void trust_proxies(std::string_view list);
 
     /// WebSockets. The handler owns the session: when it returns the connection is closed, with 1000, or 1001 where the
