@@ -96,8 +96,7 @@ int main(int argc, char** argv)
     server app;
     app.page("/", hub_page);
     app.health();
-    app.ws("/*", [&](ws::connection& ws, request const& r) { return session(ws, name_of(r), all); },
-           {.subprotocols = options.subprotocols});
+    app.ws("/*", [&](ws::connection& ws, request const& r) { return session(ws, name_of(r), all); }, options.ws);
     app.get("/events", [&](request& r) -> task<response> {
         auto const stream = [&all, &guests, name = name_of(r)](body_writer& out) {
             return send_events(out, name, all, guests);

@@ -28,7 +28,8 @@ task<> talk(client_options const& options)
     auto ws = co_await connect(options.url, {.subprotocols = options.subprotocols,
                                              .origin = options.origin,
                                              .headers = options.headers,
-                                             .tls = options.tls});
+                                             .tls = options.tls,
+                                             .deflate = options.deflate});
     if (!ws)
         throw std::runtime_error("can't connect to " + options.url + ": " + ws.error().message());
     scope sending;

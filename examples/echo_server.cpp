@@ -19,11 +19,12 @@ task<response> nothing_here(request&)
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_command_line(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
+    auto options = parse_command_line(argc, argv, "Echoes WebSocket messages; GET / shows a page to try it.");
     server app;
     app.page("/", echo_page);
     app.get("/*", nothing_here);
-    app.ws("/*", echo, {.subprotocols = options.subprotocols, .origins = "*"});
+    options.ws.origins = "*";
+    app.ws("/*", echo, options.ws);
     listen(app, options);
     return run([&] { return serve(app, options); }, options.run);
 }

@@ -18,12 +18,9 @@
 struct command_line
 {
     std::vector<std::string> bind;
-    std::string subprotocols;
-    std::string trusted; // proxies, of server::trust_proxies
-    std::string tls_cert;
-    std::string tls_key;
-    wring::tls::context const* tls = nullptr; // that the two files ask for
     wring::run_options run;
+    wring::ws::upgrade_options ws; // of each connection
+    std::string trusted;           // proxies, of server::trust_proxies
 };
 
 /// What the options ask for, for as long as the program runs. Where it can't be had the program ends and says why.
@@ -37,50 +34,64 @@ inline wring::tls::context const* keep_tls(wring::result<wring::tls::context> as
     return &*kept;
 }
 
-/// Reads the options that all the example servers have, and those that only servers of WebSocket have. Ends the program
-/// on --help (0) and on bad usage (2).
+/// Reads the options of an example server, those of WebSocket and TLS where it speaks that. Ends the program on --help
+/// (0) and on bad usage (2).
 inline command_line parse_command_line(int argc, char** argv, char const* about, bool websocket = true)
 {
-    auto const* const websocket_usage =
-        "  --tls-cert FILE   the server's certificate and its chain (PEM): then wss:// is spoken\n"
-        "  --tls-key FILE    its private key; SIGHUP reads both files again\n"
-        "  --subprotocol NAME    spoken here, picked if the client offers it; may repeat, preferred first\n"
-        "  --trust-proxies LIST  whose PROXY headers to believe: addresses, networks, unix\n";
     auto usage = [&](std::FILE* to) {
         std::fprintf(to,
-                     "usage: %s [--bind HOST:PORT]... %s[--threads N] [--engine auto|uring|asio]\n\n%s\n\n"
+                     "usage: %s [--bind HOST:PORT]... [--threads N] [--engine auto|uring|asio]%s\n\n%s\n\n"
                      "  --bind HOST:PORT  where to listen; may repeat; port 0 lets the system choose;\n"
                      "                    unix:/path or unix:@name for a Unix socket (default 127.0.0.1:9001)\n"
                      "  --threads N       event loops, each on a thread of its own (default 1; 0: one per processor)\n"
                      "  --engine NAME     auto, uring or asio (default auto: io_uring where it works, else epoll)\n"
-                     "%s  --help            this text\n",
-                     argv[0], websocket ? "[--tls-cert FILE --tls-key FILE] " : "", about,
-                     websocket ? websocket_usage : "");
+                     "%s"
+                     "  --help            this text\n",
+                     argv[0], websocket ? " [OPTION]..." : "", about,
+                     !websocket ? "" :
+                     "  --tls-cert FILE   the server's certificate and its chain (PEM): then wss:// is spoken\n"
+                     "  --tls-key FILE    its private key; SIGHUP reads both files again\n"
+                     "  --deflate         compress messages where the client can (permessage-deflate)\n"
+                     "  --takeover        the same, with windows that are kept from message to message\n"
+                     "  --max-message N   bytes of a message at most (default 1048576; 0: no limit)\n"
+                     "  --max-fragments N frames of a message at most (default 1024; 0: no limit)\n"
+                     "  --subprotocol NAME  picked if the client offers it; may repeat, preferred first\n"
+                     "  --trust-proxies LIST  whose PROXY headers to believe: addresses, networks, unix\n");
     };
     auto refuse = [&](char const* what, char const* value) {
         std::fprintf(stderr, "%s: %s: %s\n\n", argv[0], what, value);
         usage(stderr);
         std::exit(2);
     };
+    auto number = [&](char const* what, unsigned long most) {
+        char* end = nullptr;
+        unsigned long const n = std::strtoul(optarg, &end, 10);
+        if (end == optarg || *end || n > most || *optarg == '-')
+            refuse(what, optarg);
+        return static_cast<unsigned>(n);
+    };
     option const known[] = {{"bind", required_argument, nullptr, 'b'},
                             {"threads", required_argument, nullptr, 't'},
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
-                            {websocket ? "tls-cert" : nullptr, required_argument, nullptr, 'c'}, // null: the end
+                            {websocket ? "tls-cert" : nullptr, required_argument, nullptr, 'c'}, // null: the last one
                             {"tls-key", required_argument, nullptr, 'k'},
+                            {"deflate", no_argument, nullptr, 'd'},
+                            {"takeover", no_argument, nullptr, 'o'},
+                            {"max-message", required_argument, nullptr, 'm'},
+                            {"max-fragments", required_argument, nullptr, 'f'},
                             {"subprotocol", required_argument, nullptr, 's'},
                             {"trust-proxies", required_argument, nullptr, 'p'},
                             {}};
+    static std::string subprotocols; // the options are views of it
+    std::string cert, key;
     command_line options;
     for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
         switch (c) {
         case 'b': options.bind.emplace_back(optarg); break;
         case 't': {
-            char* end = nullptr;
-            unsigned long const n = std::strtoul(optarg, &end, 10);
-            if (end == optarg || *end || n > 1024)
-                refuse("not a number of threads", optarg);
-            options.run.threads = n ? static_cast<unsigned>(n) : std::max(1U, std::thread::hardware_concurrency());
+            unsigned const n = number("not a number of threads", 1024);
+            options.run.threads = n ? n : std::max(1U, std::thread::hardware_concurrency());
             break;
         }
         case 'e':
@@ -89,9 +100,13 @@ inline command_line parse_command_line(int argc, char** argv, char const* about,
             else
                 refuse("not an engine", optarg);
             break;
-        case 'c': options.tls_cert = optarg; break;
-        case 'k': options.tls_key = optarg; break;
-        case 's': options.subprotocols.append(options.subprotocols.empty() ? "" : ",").append(optarg); break;
+        case 'c': cert = optarg; break;
+        case 'k': key = optarg; break;
+        case 'd': options.ws.deflate.on = true; break;
+        case 'o': options.ws.deflate = {.on = true, .server_takeover = true, .client_takeover = true}; break;
+        case 'm': options.ws.max_message = options.ws.max_frame = number("not a number of bytes", 1UL << 31); break;
+        case 'f': options.ws.max_fragments = number("not a number of frames", 1UL << 31); break;
+        case 's': subprotocols.append(subprotocols.empty() ? "" : ",").append(optarg); break;
         case 'p': options.trusted = optarg; break;
         case 'h': usage(stdout); std::exit(0);
         default: usage(stderr); std::exit(2);
@@ -99,10 +114,11 @@ inline command_line parse_command_line(int argc, char** argv, char const* about,
     }
     if (optind < argc)
         refuse("unexpected argument", argv[optind]);
-    if (options.tls_cert.empty() != options.tls_key.empty())
-        refuse("missing", options.tls_cert.empty() ? "--tls-cert" : "--tls-key");
-    if (!options.tls_cert.empty())
-        options.tls = keep_tls(wring::tls::context::server(options.tls_cert, options.tls_key));
+    if (cert.empty() != key.empty())
+        refuse("missing", cert.empty() ? "--tls-cert" : "--tls-key");
+    if (!cert.empty())
+        options.ws.tls = keep_tls(wring::tls::context::server(cert, key));
+    options.ws.subprotocols = subprotocols;
     if (options.bind.empty())
         options.bind.emplace_back("127.0.0.1:9001");
     return options;
@@ -142,8 +158,8 @@ inline wring::task<> reload_on_hangup(wring::tls::context const* tls)
 inline void listen(wring::server& app, command_line const& options)
 {
     for (auto const& where : options.bind)
-        if (options.tls)
-            app.listen(where, *options.tls);
+        if (options.ws.tls)
+            app.listen(where, *options.ws.tls);
         else
             app.listen(where);
     try {
@@ -152,14 +168,14 @@ inline void listen(wring::server& app, command_line const& options)
         std::fprintf(stderr, "--trust-proxies: %s\n", e.what());
         std::exit(2);
     }
-    app.on_listening([tls = options.tls](wring::endpoint const& at) { say_listening(at, tls ? "wss://" : "ws://"); });
+    app.on_listening([tls = options.ws.tls](wring::endpoint const& at) { say_listening(at, tls ? "wss://" : "ws://"); });
 }
 
 /// Serves on the loop that calls it.
 inline wring::task<> serve(wring::server& app, command_line const& options)
 {
     wring::scope both;
-    both.spawn(reload_on_hangup(options.tls));
+    both.spawn(reload_on_hangup(options.ws.tls));
     both.spawn(app.serve());
     co_await both.join();
 }
@@ -178,6 +194,7 @@ struct client_options
     std::string subprotocols;
     std::vector<wring::header> headers; // views of the command line
     wring::tls::context const* tls = nullptr; // null: the system's trust
+    wring::ws::deflate_options deflate{.on = true};
     wring::run_options run;
 };
 
@@ -194,6 +211,8 @@ inline client_options parse_client_options(int argc, char** argv)
                      "  --subprotocol NAME        offered to the server; may repeat\n"
                      "  --ca FILE                 authorities to trust (PEM) in place of the system's, for wss://\n"
                      "  --insecure-skip-verify    trust whoever answers: for tests only\n"
+                     "  --no-deflate              do not offer to compress messages\n"
+                     "  --takeover                compress them with reference to those before\n"
                      "  --engine NAME             auto, uring or asio (default auto)\n"
                      "  --help                    this text\n",
                      argv[0]);
@@ -204,6 +223,8 @@ inline client_options parse_client_options(int argc, char** argv)
                             {"subprotocol", required_argument, nullptr, 's'},
                             {"ca", required_argument, nullptr, 'a'},
                             {"insecure-skip-verify", no_argument, nullptr, 'i'},
+                            {"no-deflate", no_argument, nullptr, 'n'},
+                            {"takeover", no_argument, nullptr, 'k'},
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
                             {}};
@@ -224,6 +245,8 @@ inline client_options parse_client_options(int argc, char** argv)
             trust.ca = value;
         else if (c == 'i')
             trust.dangerously_skip_verification = true;
+        else if (c == 'n' || c == 'k')
+            options.deflate = {.on = c == 'k', .server_takeover = c == 'k', .client_takeover = c == 'k'};
         else if (c == 'e' && engine)
             options.run.engine = *engine;
         else

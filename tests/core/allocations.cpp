@@ -10,15 +10,62 @@
 #include <malloc.h>
 #include <new>
 #include <string>
+#include <sys/mman.h>
 #include <utility>
 
 namespace wring::test {
+
+namespace {
+std::atomic<std::ptrdiff_t> in_use{0}; // what the C library took for itself may be freed here: below zero at times
+std::atomic<std::ptrdiff_t> most{0};
+
+void add(std::ptrdiff_t n) noexcept
+{
+    auto const now = in_use.fetch_add(n) + n;
+    auto seen = most.load();
+    while (seen < now && !most.compare_exchange_weak(seen, now)) {
+    }
+}
+
+std::ptrdiff_t size_of(void* block) noexcept
+{
+    return block ? static_cast<std::ptrdiff_t>(malloc_usable_size(block)) : 0;
+}
+
+/// Whether this is one of the calls that fail.
+bool refused() noexcept;
+} // namespace
+
+std::size_t memory_in_use() noexcept
+{
+    return static_cast<std::size_t>(in_use.load());
+}
+
+std::size_t memory_peak() noexcept
+{
+    return static_cast<std::size_t>(most.load());
+}
+
+void reset_memory_peak() noexcept
+{
+    most = in_use.load();
+}
 
 std::atomic<std::size_t> mallocs{0};
 std::atomic<std::size_t> news{0};
 std::atomic<bool> malloc_fails{false};
 std::atomic<long> mallocs_left{-1};
 std::atomic<bool> new_fails{false};
+
+namespace {
+bool refused() noexcept
+{
+    bool const none = mallocs_left >= 0 && mallocs_left-- == 0;
+    if (none)
+        mallocs_left = 0;
+    return malloc_fails || none;
+}
+} // namespace
 
 no_free_frames::no_free_frames()
 {
@@ -60,18 +107,89 @@ extern "C" void* __wrap_malloc(std::size_t size);
 extern "C" void* __wrap_malloc(std::size_t size)
 {
     ++mallocs;
-    bool const none = mallocs_left >= 0 && mallocs_left-- == 0;
-    if (none)
-        mallocs_left = 0;
-    return malloc_fails || none ? nullptr : __real_malloc(size);
+    void* const block = refused() ? nullptr : __real_malloc(size);
+    add(size_of(block));
+    return block;
 }
 
-WRING_COUNTED(void*, calloc, mallocs, (std::size_t count, std::size_t size), count, size)
-WRING_COUNTED(void*, realloc, mallocs, (void* block, std::size_t size), block, size)
-WRING_COUNTED(void*, aligned_alloc, mallocs, (std::size_t alignment, std::size_t size), alignment, size)
-WRING_COUNTED(void*, memalign, mallocs, (std::size_t alignment, std::size_t size), alignment, size)
-WRING_COUNTED(int, posix_memalign, mallocs, (void** block, std::size_t alignment, std::size_t size), block, alignment,
-              size)
+extern "C" void* __real_realloc(void* block, std::size_t size);
+extern "C" void* __wrap_realloc(void* block, std::size_t size);
+extern "C" void* __wrap_realloc(void* block, std::size_t size)
+{
+    ++mallocs;
+    auto const before = size_of(block);
+    void* const moved = __real_realloc(block, size);
+    if (moved)
+        add(size_of(moved) - before);
+    return moved;
+}
+
+extern "C" void __real_free(void* block);
+extern "C" void __wrap_free(void* block);
+extern "C" void __wrap_free(void* block)
+{
+    add(-size_of(block));
+    __real_free(block);
+}
+
+#define WRING_COUNTED_BLOCK(name, parameters, ...)          \
+    extern "C" void* __real_##name parameters;              \
+    extern "C" void* __wrap_##name parameters;              \
+    extern "C" void* __wrap_##name parameters               \
+    {                                                       \
+        ++mallocs;                                          \
+        void* const block = __real_##name(__VA_ARGS__);     \
+        add(size_of(block));                                \
+        return block;                                       \
+    }
+
+WRING_COUNTED_BLOCK(calloc, (std::size_t count, std::size_t size), count, size)
+WRING_COUNTED_BLOCK(aligned_alloc, (std::size_t alignment, std::size_t size), alignment, size)
+WRING_COUNTED_BLOCK(memalign, (std::size_t alignment, std::size_t size), alignment, size)
+
+extern "C" int __real_posix_memalign(void** block, std::size_t alignment, std::size_t size);
+extern "C" int __wrap_posix_memalign(void** block, std::size_t alignment, std::size_t size);
+extern "C" int __wrap_posix_memalign(void** block, std::size_t alignment, std::size_t size)
+{
+    ++mallocs;
+    int const error = __real_posix_memalign(block, alignment, size);
+    if (error == 0)
+        add(size_of(*block));
+    return error;
+}
+
+// ---- pages ---------------------------------------------------------------------------------------------------------
+
+extern "C" {
+// What sys/mman.h makes of mmap, where file offsets have 64 bits.
+void* __real_mmap64(void* at, std::size_t size, int protection, int flags, int fd, off_t offset);
+void* __wrap_mmap64(void* at, std::size_t size, int protection, int flags, int fd, off_t offset);
+void* __wrap_mmap64(void* at, std::size_t size, int protection, int flags, int fd, off_t offset)
+{
+    void* const pages = malloc_fails ? MAP_FAILED : __real_mmap64(at, size, protection, flags, fd, offset);
+    if (pages != MAP_FAILED)
+        add(static_cast<std::ptrdiff_t>(size));
+    return pages;
+}
+
+void* __real_mremap(void* at, std::size_t size, std::size_t new_size, int flags);
+void* __wrap_mremap(void* at, std::size_t size, std::size_t new_size, int flags);
+void* __wrap_mremap(void* at, std::size_t size, std::size_t new_size, int flags)
+{
+    void* const pages = malloc_fails ? MAP_FAILED : __real_mremap(at, size, new_size, flags);
+    if (pages != MAP_FAILED)
+        add(static_cast<std::ptrdiff_t>(new_size) - static_cast<std::ptrdiff_t>(size));
+    return pages;
+}
+
+int __real_munmap(void* at, std::size_t size);
+int __wrap_munmap(void* at, std::size_t size);
+int __wrap_munmap(void* at, std::size_t size)
+{
+    add(-static_cast<std::ptrdiff_t>(size));
+    return __real_munmap(at, size);
+}
+}
 
 // ---- operator new --------------------------------------------------------------------------------------------------
 
@@ -119,19 +237,19 @@ void* operator new(std::size_t size, std::align_val_t alignment)
 // libstdc++'s own would do; compilers want both of a pair.
 void operator delete(void* block) noexcept
 {
-    std::free(block);
+    __real_free(block);
 }
 void operator delete(void* block, std::size_t) noexcept
 {
-    std::free(block);
+    __real_free(block);
 }
 void operator delete(void* block, std::align_val_t) noexcept
 {
-    std::free(block);
+    __real_free(block);
 }
 void operator delete(void* block, std::size_t, std::align_val_t) noexcept
 {
-    std::free(block);
+    __real_free(block);
 }
 
 #endif

@@ -67,6 +67,10 @@ static_assert(u.max_message == mi && u.max_frame == mi && u.max_fragments == 102
 static_assert(u.send_limit == mi && u.read_limit == 64 * ki);
 static_assert(u.handshake_timeout == 10s && u.ping_interval == 20s && u.pong_timeout == 20s);
 static_assert(u.idle_timeout == 60s && u.close_timeout == 5s);
+constexpr ws::deflate_options d;
+static_assert(!d.on && !d.server_takeover && !d.client_takeover && d.server_window_bits == 15);
+static_assert(d.client_window_bits == 15 && d.level == 3 && d.mem_level == 8 && d.threshold == 256);
+static_assert(d.free_when_idle == 0s && u.deflate == d && c.deflate == ws::deflate_options{.on = true});
 static_assert(c.subprotocols.empty() && c.origin.empty() && c.headers.empty());
 static_assert(c.max_head == 16 * ki && c.max_fields == 100);
 static_assert(c.max_message == mi && c.max_frame == mi && c.max_fragments == 1024);

@@ -5,6 +5,8 @@
 #include "core/allocations.hpp"
 #include "engine/block.hpp"
 
+#include <algorithm>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -151,6 +153,37 @@ TEST_CASE("unread puts bytes back in front, over several blocks", "[block_queue]
     q.push(block_with(pool, std::string(9, 'n')));
     CHECK(q.unread(bytes("<>"), pool));
     CHECK(take_all(q) == "<>0123456789abcdefghijklm" + std::string(9, 'n'));
+}
+
+TEST_CASE("a block of pages grows, with what it holds", "[block_pool]")
+{
+    block_pool pool(100);
+    block_ref small(pool.take());
+    CHECK_FALSE(pool.grow(small, 1000)); // another kind
+    CHECK(small.get()->capacity == 100);
+    block_ref b(pool.take_growing(5000));
+    REQUIRE(b);
+    CHECK(b.get()->capacity >= 5000);
+    std::memset(b.get()->data(), 'x', 5000);
+    b.get()->begin = b.get()->data() + 10;
+    b.get()->end = b.get()->data() + 5000;
+    for (std::size_t capacity = 6000; capacity < 3'000'000; capacity *= 2) {
+        REQUIRE(pool.grow(b, capacity));
+        CHECK(b.get()->capacity >= capacity);
+        CHECK(b.get()->begin == b.get()->data() + 10);
+        CHECK(b.get()->end == b.get()->data() + 5000);
+        std::memset(b.get()->data() + capacity - 100, 'y', 100);
+    }
+    CHECK(std::all_of(b.get()->begin, b.get()->end, [](std::byte c) { return c == std::byte{'x'}; }));
+    auto const shared = block_ref::share(b.get());
+    CHECK_FALSE(pool.grow(b, 10'000'000)); // somebody else has views of it
+    CHECK_FALSE(pool.grow(b, std::numeric_limits<std::size_t>::max()));
+    CHECK(pool.take_growing(std::numeric_limits<std::size_t>::max()) == nullptr);
+    CHECK(pool.lent() == 2);
+    malloc_fails = true;
+    CHECK(pool.take_growing(5000) == nullptr);
+    malloc_fails = false;
+    CHECK(pool.lent() == 2);
 }
 
 TEST_CASE("unread without memory changes nothing", "[block_queue]")

@@ -403,6 +403,52 @@ async def echo(browser):
     await tab.close()
 
 
+async def deflate(browser):
+    """Messages of the browser's that are compressed, and answers that are, with windows that are kept and without."""
+    for option in ("--deflate", "--takeover"):
+        server = await Program.start("echo_server", "--bind", "127.0.0.1:0", "--engine", given.engine, option, ready=1)
+        tab = await browser.tab(DESKTOP)
+        await tab.open(server.url.replace("ws://", "http://") + "/")
+        result = await tab.evaluate("""new Promise(done => {
+            const noise = crypto.getRandomValues(new Uint8Array(60_000));
+            const messages = ["hello", "hello", "", "Grüße, 世界 🌍 ".repeat(5000), "x".repeat(500_000), noise,
+                              new Uint8Array(100_000), "hello"];
+            const same = (a, b) => {
+                if (typeof a == "string") return a === b;
+                const bytes = new Uint8Array(b);
+                return bytes.length == a.length && a.every((c, i) => c == bytes[i]);
+            };
+            const ws = new WebSocket(%s);
+            ws.binaryType = "arraybuffer";
+            let at = 0;
+            ws.onopen = () => messages.forEach(m => ws.send(m));
+            ws.onmessage = event => {
+                if (!same(messages[at], event.data)) done(`message ${at} came back changed`);
+                if (++at == messages.length) ws.close(1000);
+            };
+            ws.onclose = event => done(`${ws.extensions.split(";")[0]}, ${at} messages, ${event.code}`);
+        })""" % json.dumps(server.url + "/echo"))
+        same(result, "permessage-deflate, 8 messages, 1000", f"how the browser fared with {option}")
+        tab.calm()
+        await tab.close()
+        await server.stop()
+
+    server = await Program.start("broadcast_hub", "--bind", "127.0.0.1:0", "--engine", given.engine, "--takeover", ready=1)
+    tabs = [await browser.tab(DESKTOP) for _ in range(2)]
+    for tab in tabs:
+        await tab.open(server.url.replace("ws://", "http://") + "/?name=ada")
+        await tab.shows("state", "open")
+    for text in ("compressed once, for both " * 20, "and once more " * 20):
+        await tabs[0].write(text)
+        await tabs[0].enter()
+        for tab in tabs:
+            await tab.shows("messages", text.strip())
+    for tab in tabs:
+        tab.calm()
+        await tab.close()
+    await server.stop()
+
+
 async def scenarios(suite):
     browser = await Browser().start(program, suite.path() + ".profile")
     try:
@@ -410,6 +456,7 @@ async def scenarios(suite):
         await suite.run("hub page: server-sent events where upgrades are refused", fallback, browser, False, "server-sent events")
         await suite.run("hub page: polling where streams are held back as well", fallback, browser, True, "polling")
         await suite.run("echo page: connects, sends, receives", echo, browser)
+        await suite.run("compressed messages both ways", deflate, browser)
         await suite.run("both pages over TLS", tls, browser, suite.identity())
     finally:
         await browser.stop()

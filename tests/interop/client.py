@@ -193,7 +193,8 @@ class Scenarios:
     async def help(self):
         status, output, errors = await call("client", "--help")
         same((status, errors), (0, ""), "--help")
-        for word in ("usage:", "URL", "--origin", "--header", "--subprotocol", "--ca", "--engine", "xit status"):
+        for word in ("usage:", "URL", "--origin", "--header", "--subprotocol", "--no-deflate", "--takeover", "--ca", "--engine",
+                     "xit status"):
             check(word in output, f"--help without {word}: {output!r}")
 
     async def bad_usage(self):

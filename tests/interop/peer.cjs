@@ -39,14 +39,18 @@ function adopt(ws) {
   return key;
 }
 
+// null: what ws does by itself.
+const compression = deflate => deflate === null || deflate === undefined ? {} : { perMessageDeflate: deflate };
 const bytes = part => part.binary !== undefined ? Buffer.from(part.binary, "base64") : part.text;
 const sent = (ws, data, options) => new Promise((done, failed) =>
   ws.send(data, options, error => error ? failed(error) : done()));
 
 const operations = {
-  connect({ url, protocols, headers, origin, ca }) {
+  connect({ url, protocols, headers, origin, deflate, ca }) {
     return new Promise((done, failed) => {
-      const ws = new WebSocket(url, protocols, { headers, origin, followRedirects: false, ca: ca ? fs.readFileSync(ca) : undefined });
+      const ws = new WebSocket(url, protocols, {
+        headers, origin, followRedirects: false, ca: ca ? fs.readFileSync(ca) : undefined, ...compression(deflate),
+      });
       const connection = adopt(ws);     // from the start: what comes right after the 101 must not be missed
       let refused = null;
       ws.on("unexpected-response", (request, response) => {
@@ -82,19 +86,20 @@ const operations = {
   },
   terminate({ connection }) { connections.get(connection).ws.terminate(); return {}; },
   pause({ connection }) { connections.get(connection).ws.pause(); return {}; },
-  serve({ unix, pick, refuse, tls }) {
+  serve({ unix, pick, refuse, deflate, tls }) {
     return new Promise((done, failed) => {
       const plainly = (request, response) => { response.writeHead(426); response.end(); };
       const web = tls ? https.createServer({ cert: fs.readFileSync(tls.cert), key: fs.readFileSync(tls.key) }, plainly)
         : http.createServer(plainly);
       const sockets = new WebSocket.Server({
         server: web,
+        ...compression(deflate),
         handleProtocols: pick === null ? () => false : () => pick,
         verifyClient: refuse ? (info, say) => say(false, refuse, http.STATUS_CODES[refuse]) : undefined,
       });
       const accepted = new Queue();
       sockets.on("connection", (ws, request) => accepted.put({
-        connection: adopt(ws), path: request.url, headers: request.headers, protocol: ws.protocol,
+        connection: adopt(ws), path: request.url, headers: request.headers, protocol: ws.protocol, extensions: ws.extensions,
       }));
       web.on("error", failed);
       const key = ++last;

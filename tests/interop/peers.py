@@ -3,6 +3,9 @@
 
 A peer connects and serves; a connection sends, pings, receives and closes. Text is str, binary is bytes; a list is a message
 in fragments. The end of a connection is received as a Closed.
+
+`deflate` of a connection or server: the parameters of permessage-deflate that the peer is to ask for, False for no compression,
+None for what the library does by itself. A connection's `deflates` tells whether it was agreed on.
 """
 import asyncio
 import base64
@@ -38,6 +41,7 @@ class PythonConnection:
     def __init__(self, ws):
         self.ws = ws
         self.protocol = ws.subprotocol
+        self.deflates = any(extension.name == "permessage-deflate" for extension in ws.extensions)
         self.finished = asyncio.Event()
 
     async def send(self, message, ping=False):
@@ -82,8 +86,15 @@ class PythonConnection:
         self.finished.set()
 
 
+def python_deflate(deflate, factory):
+    """The arguments for websockets: it takes a factory, for which False stands for a parameter that is not asked for."""
+    if deflate is None:
+        return {}
+    return dict(compression=None, extensions=None if deflate is False else [factory(**deflate)])
+
+
 class PythonServer:
-    async def start(self, unix, pick, refuse, identity):
+    async def start(self, unix, pick, refuse, deflate, identity):
         import websockets
 
         class Protocol(seeing_pings(websockets.WebSocketServerProtocol)):
@@ -104,7 +115,9 @@ class PythonServer:
             closed.add_done_callback(lambda _: connection.finished.set())
             await connection.finished.wait()
 
-        more = dict(create_protocol=Protocol, max_size=None, ping_interval=None)
+        from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+        more = dict(create_protocol=Protocol, max_size=None, ping_interval=None,
+                    **python_deflate(deflate, ServerPerMessageDeflateFactory))
         if unix:
             self.server = await websockets.unix_serve(handle, unix, **more)
             self.url = f"ws+unix:{unix}:"
@@ -145,10 +158,12 @@ class PythonPeer:
     async def stop(self):
         pass
 
-    async def connect(self, url, protocols=(), headers=None, origin=None, slow=False, identity=None):
+    async def connect(self, url, protocols=(), headers=None, origin=None, slow=False, deflate=None, identity=None):
         import websockets
+        from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
         more = dict(create_protocol=seeing_pings(websockets.WebSocketClientProtocol), max_size=None, ping_interval=None,
-                    subprotocols=list(protocols) or None, extra_headers=headers or {}, origin=origin)
+                    subprotocols=list(protocols) or None, extra_headers=headers or {}, origin=origin,
+                    **python_deflate(deflate, ClientPerMessageDeflateFactory))
         if slow:
             more.update(max_queue=1, read_limit=4096)
         if identity:
@@ -160,15 +175,16 @@ class PythonPeer:
         except websockets.InvalidStatusCode as refusal:
             raise Refused(refusal.status_code) from None
 
-    async def serve(self, unix=None, pick=None, refuse=None, identity=None):
-        return await PythonServer().start(unix, pick, refuse, identity)
+    async def serve(self, unix=None, pick=None, refuse=None, deflate=None, identity=None):
+        return await PythonServer().start(unix, pick, refuse, deflate, identity)
 
 
 # ---- npm ws --------------------------------------------------------------------------------------------------------------
 
 class NodeConnection:
-    def __init__(self, peer, key, protocol):
+    def __init__(self, peer, key, protocol, extensions):
         self.peer, self.key, self.protocol = peer, key, protocol
+        self.deflates = "permessage-deflate" in extensions
 
     async def _call(self, operation, limit=None, **details):
         return await self.peer.call(operation, limit, connection=self.key, **details)
@@ -216,7 +232,7 @@ class NodeServer:
 
     async def accept(self):
         answer = await self.peer.call("accept", server=self.key)
-        connection = NodeConnection(self.peer, answer["connection"], answer["protocol"] or None)
+        connection = NodeConnection(self.peer, answer["connection"], answer["protocol"] or None, answer["extensions"])
         connection.path, connection.headers = answer["path"], answer["headers"]
         return connection
 
@@ -266,21 +282,31 @@ class NodePeer:
             self.process.kill()
         await self.reader
 
-    async def connect(self, url, protocols=(), headers=None, origin=None, slow=False, identity=None):
+    @staticmethod
+    def _deflate(deflate):
+        """As ws calls them; all messages are compressed, however small."""
+        if not deflate:
+            return deflate
+        def camel(name):
+            first, *others = name.split("_")
+            return first + "".join(part.capitalize() for part in others)
+        return {"threshold": 0, **{camel(name): value for name, value in deflate.items()}}
+
+    async def connect(self, url, protocols=(), headers=None, origin=None, slow=False, deflate=None, identity=None):
         unix = split_unix(url)
         if unix:
             url = f"ws+unix:{unix[0]}:{unix[1]}"
         answer = await self.call("connect", url=url, protocols=list(protocols), headers=headers or {}, origin=origin,
-                                 ca=identity.cert if identity else None)
+                                 deflate=self._deflate(deflate), ca=identity.cert if identity else None)
         if "refused" in answer:
             raise Refused(answer["refused"])
-        connection = NodeConnection(self, answer["connection"], answer["protocol"] or None)
+        connection = NodeConnection(self, answer["connection"], answer["protocol"] or None, answer["extensions"])
         if slow:
             await connection.pause()
         return connection
 
-    async def serve(self, unix=None, pick=None, refuse=None, identity=None):
+    async def serve(self, unix=None, pick=None, refuse=None, deflate=None, identity=None):
         tls = {"cert": identity.cert, "key": identity.key} if identity else None
-        answer = await self.call("serve", unix=unix, pick=pick, refuse=refuse, tls=tls)
+        answer = await self.call("serve", unix=unix, pick=pick, refuse=refuse, deflate=self._deflate(deflate), tls=tls)
         scheme = "wss" if identity else "ws"
         return NodeServer(self, answer["server"], f"ws+unix:{unix}:" if unix else f"{scheme}://127.0.0.1:{answer['port']}")

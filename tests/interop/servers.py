@@ -97,10 +97,13 @@ class Scenarios:
         same((status, errors), (0, ""), "--help")
         for word in ("usage:", "--bind", "--threads", "--engine", "unix:"):
             check(word in output, f"--help without {word}: {output!r}")
+        for word in ("--deflate", "--takeover", "--max-message", "--max-fragments"):
+            same(word in output, self.name != "tcp_echo", f"whether --help has {word}: {output!r}")
 
     async def bad_usage(self):
         for arguments in (("--nonsense",), ("--bind",), ("--threads", "many"), ("--threads", "-1"), ("--threads", "5000"),
-                          ("--threads", ""), ("--engine", "steam"), ("127.0.0.1:9001",)):
+                          ("--threads", ""), ("--engine", "steam"), ("127.0.0.1:9001",), ("--max-message", "much"),
+                          ("--max-message", "-1"), ("--max-fragments", ""), ("--deflate=1",)):
             status, output, errors = await call(self.name, *arguments)
             same((status, output), (2, ""), f"how {self.name} ended for {arguments}")
             check("usage:" in errors, f"errors for {arguments}: {errors!r}")

@@ -174,6 +174,135 @@ class Scenarios:
             await connection.send("awake")
             same(await connection.receive(), "awake", "what came back")
 
+    # ---- compressed ------------------------------------------------------------------------------------------------
+
+    # What a peer may ask for; the last column: whether it is agreed on.
+    OFFERS = [({}, True), (dict(client_max_window_bits=True), True),
+              (dict(server_no_context_takeover=True), True), (dict(client_no_context_takeover=True), True),
+              (dict(server_no_context_takeover=True, client_no_context_takeover=True), True),
+              *[(dict(server_max_window_bits=bits, client_max_window_bits=bits), bits > 8) for bits in range(8, 16)],
+              (dict(client_max_window_bits=8), True),
+              (dict(server_no_context_takeover=True, server_max_window_bits=9, client_max_window_bits=True), True)]
+    MIXED = ["hello", "hello", WORDS, "", text_of(200), text_of(20_000), bytes_of(70_000), b"", "x" * 300_000, bytes_of(300),
+             [WORDS, "", text_of(3_000), "end"], [b"one", bytes_of(50_000), b""], "hello"]
+
+    async def both_ways(self, connection, messages=MIXED):
+        for message in messages:
+            await connection.send(message)
+            whole = type(message[0])().join(message) if isinstance(message, list) else message
+            same(await connection.receive(), whole, "what came back")
+
+    async def deflate(self):
+        for option in ("--deflate", "--takeover"):
+            server = await self.server("echo_server", option)
+            for offer, agreed in self.OFFERS:
+                if self.peer.name == "websockets" and offer.get("client_max_window_bits") == 8:
+                    continue        # it has no such compressor, and does not even ask for one
+                connection = await self.peer.connect(server.url + "/echo", deflate=offer)
+                same(connection.deflates, agreed, f"whether {offer} was agreed on with {option}")
+                await self.both_ways(connection)
+                same((await connection.close()).code, 1000, "the close code")
+            await server.stop()
+
+    async def deflate_off(self):
+        for option, deflate in (((), {}), (("--deflate",), False)):
+            server = await self.server("echo_server", *option)
+            connection = await self.peer.connect(server.url + "/echo", deflate=deflate)
+            same(connection.deflates, False, "whether compression was agreed on")
+            await self.both_ways(connection, ["hello", text_of(1000)])
+            await connection.close()
+            await server.stop()
+
+    async def deflate_bomb(self):
+        """More than the limit, though it is little when it comes."""
+        server = await self.server("echo_server", "--deflate", "--max-message", "100000")
+        connection = await self.peer.connect(server.url + "/echo", deflate={})
+        await self.both_ways(connection, ["x" * 100_000, b"y" * 100_000])
+        await connection.send("z" * 100_001)
+        end = await connection.receive()
+        while isinstance(end, str):
+            end = await connection.receive()
+        same(end.code, 1009, "the code for a message above the limit")
+        await server.stop()
+
+    async def limits(self):
+        """The limits of the command line: larger messages, more frames."""
+        server = await self.server("echo_server", "--max-message", str(3 * MEBIBYTE), "--max-fragments", "4")
+        connection = await self.peer.connect(server.url + "/echo", deflate=False)
+        await self.both_ways(connection, [bytes_of(3 * MEBIBYTE), ["one", "two", "three"]])
+        await connection.send(["one", "two", "three", "four", "five"])   # python's has an empty frame at the end as well
+        end = await connection.receive()
+        while isinstance(end, str):
+            end = await connection.receive()
+        same(end.code, 1008, "the code for too many frames")
+        await server.stop()
+
+    async def deflate_hub(self):
+        """Each member by its own parameters; what is shared among them and what is their own in one window."""
+        for option in ("--deflate", "--takeover"):
+            server = await self.server("broadcast_hub", option)
+            offers = [{}, dict(server_no_context_takeover=True), dict(server_max_window_bits=10, client_max_window_bits=10),
+                      False]
+            members = []
+            for at, offer in enumerate(offers):
+                members.append(await self.peer.connect(server.url + "/hub?name=ada", deflate=offer))
+                same(members[-1].deflates, offer is not False, f"whether {offer} was agreed on")
+                for member in members:
+                    same(await member.receive(), f"* ada {at + 1} joined, {at + 1} here", "the notice")
+            for round in range(3):
+                for at, sender in enumerate(members):
+                    for message in (text_of(3000), "short", bytes_of(5000), bytes_of(MEBIBYTE // 2)):
+                        await sender.send(message)
+                        for member in members:
+                            same(await member.receive(), f"ada {at + 1}: {message}" if isinstance(message, str) else message,
+                                 "what the hub sent")
+            server.interrupt()
+            for member in members:
+                end = await member.receive()
+                while isinstance(end, str):     # that another has left, whose session ended before
+                    end = await member.receive()
+                same(end.code, 1001, "the code of the close")
+            await server.exit(0)
+
+    async def client_deflate(self):
+        for options in ((), ("--takeover",)):
+            for accepts, _ in self.OFFERS:
+                if accepts.get("client_max_window_bits") is True:
+                    accepts = dict(accepts, client_max_window_bits=12)      # what a server says is a number
+                if self.peer.name == "websockets" and 8 in accepts.values():
+                    continue
+                async with self.client(*options, deflate=accepts) as (client, connection):
+                    same(connection.deflates, True, f"whether {accepts} was agreed on with {options}")
+                    for line in ("hello", "hello", "", WORDS, text_of(200), text_of(30_000), "x" * 300_000, "hello"):
+                        await client.write(line + "\n")
+                        same(await connection.receive(), line, "what the server got")
+                        await connection.send(line)
+                        await client.expect(line)
+                    await connection.send([WORDS, text_of(5000), "", "end"])
+                    await client.expect(WORDS + text_of(5000) + "end")
+                    client.end_input()
+                    same((await connection.receive()).code, 1000, "how the client closed")
+                    await client.exit(0)
+                    same(client.errors, "", "errors of the client")
+
+    async def client_no_deflate(self):
+        async with self.client("--no-deflate", deflate={}) as (client, connection):
+            same(connection.deflates, False, "whether compression was agreed on")
+            check("sec-websocket-extensions" not in connection.headers, f"the fields of the request: {connection.headers!r}")
+            await client.write(WORDS + "\n")
+            same(await connection.receive(), WORDS, "what the server got")
+            client.end_input()
+            await client.exit(0)
+
+    async def client_deflate_bomb(self):
+        async with self.client(deflate={}) as (client, connection):
+            await connection.send("x" * MEBIBYTE)
+            await client.expect("x" * MEBIBYTE)
+            await connection.send("x" * (MEBIBYTE + 1))
+            same((await connection.receive()).code, 1009, "the code for a message above the limit")
+            await client.exit(1)
+            same(client.errors, "wring: lost the connection: message is larger than the limit\n", "errors of the client")
+
     # ---- the peer connects to the hub -----------------------------------------------------------------------------
 
     async def hub(self):
@@ -313,7 +442,7 @@ class Scenarios:
                 same(client.errors, f"client: closed by the server: {code}{' ' + reason if reason else ''}\n", "errors of the client")
 
     async def client_too_large(self):
-        async with self.client() as (client, connection):
+        async with self.client("--no-deflate") as (client, connection):
             await connection.send(bytes_of(MEBIBYTE + 1))
             same((await connection.receive()).code, 1009, "the code for a message above the limit")
             await client.exit(1)
@@ -402,6 +531,14 @@ IN_TURN = [
     ("echo_server: Ctrl-C closes with 1001", Scenarios.going_away),
     ("broadcast_hub: names, notices, text, binary, leaving, Ctrl-C", Scenarios.hub),
     ("broadcast_hub: a member that does not read is dropped", Scenarios.slow_member),
+    ("echo_server: compressed, with all parameters", Scenarios.deflate),
+    ("echo_server: compressed only where both want it", Scenarios.deflate_off),
+    ("echo_server: what becomes too large is answered with 1009", Scenarios.deflate_bomb),
+    ("echo_server: limits of the command line", Scenarios.limits),
+    ("broadcast_hub: compressed once for members of each kind", Scenarios.deflate_hub),
+    ("client: compressed, with all parameters", Scenarios.client_deflate),
+    ("client: not compressed where told so", Scenarios.client_no_deflate),
+    ("client: what becomes too large is answered with 1009", Scenarios.client_deflate_bomb),
     ("client: text both ways, close at the end of input", Scenarios.client_text),
     ("client: binary messages", Scenarios.client_binary),
     ("client: fragmented messages", Scenarios.client_fragments),

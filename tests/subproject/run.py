@@ -14,7 +14,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PRIVATE = ["fmt", "liburing", "libssl", "libcrypto"]       # dependencies that a .pc file describes
+PRIVATE = ["fmt", "liburing", "libssl", "libcrypto", "zlib"]       # dependencies that a .pc file describes
 ASIO = """project('asio', 'cpp')
 asio_dep = declare_dependency(include_directories: include_directories('include'), version: '1.22.0')
 """

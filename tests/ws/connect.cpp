@@ -100,7 +100,8 @@ TEST_CASE("a client refuses what is no sound answer")
         {changed("Connection: Upgrade", "Connection: close"), proto::errc::response_connection},
         {answer("", "HTTP/1.0 101 Switching Protocols"), proto::errc::response_http_1_0},
         {answer("Sec-WebSocket-Protocol: chat\r\n"), proto::errc::response_subprotocol_unoffered},
-        {answer("Sec-WebSocket-Extensions: permessage-deflate\r\n"), proto::errc::extension_unoffered},
+        {answer("Sec-WebSocket-Extensions: permessage-bzip2\r\n"), proto::errc::extension_unoffered},
+        {answer("Sec-WebSocket-Extensions: permessage-deflate\r\n"), proto::errc::extension_parameters},
         {"HTTP/1.1 101 x\nUpgrade: websocket\n\n", proto::errc::bare_lf},
         {"SSH-2.0-OpenSSH_9.2\r\n", proto::errc::http_version_malformed},
         {"HTTP/1.1 abc Oops\r\n\r\n", proto::errc::status_line},
@@ -214,8 +215,30 @@ TEST_CASE("the request says what was asked for")
                                  "Origin: https://example.org", "Sec-WebSocket-Protocol: chat.v2, chat.v1", "X-One: 1",
                                  "Authorization: Bearer abc"})
             CHECK(request.find("\r\n" + std::string(line) + "\r\n") != request.npos);
-        CHECK(request.find("Sec-WebSocket-Extensions") == request.npos);
+        CHECK(request.find("Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; "
+                           "client_no_context_takeover; client_max_window_bits\r\n") != request.npos);
         ws->abort();
+    }());
+}
+
+TEST_CASE("without compression no extension is offered, and none accepted")
+{
+    on_loop([]() -> task<> {
+        for (bool chosen : {false, true}) {
+            auto streams = make_stream_pair();
+            auto options = quiet_client();
+            options.deflate = {};
+            auto both = co_await when_all(
+                connect_over(std::move(streams.first), "ws://test/", options),
+                answer_handshake(streams.second, chosen ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : ""));
+            CHECK(std::get<1>(both).find("Sec-WebSocket-Extensions") == std::string::npos);
+            auto& ws = std::get<0>(both);
+            CHECK(ws.has_value() == !chosen);
+            if (chosen)
+                CHECK(ws.error() == violation(proto::errc::extension_unoffered));
+            else
+                ws->abort();
+        }
     }());
 }
 

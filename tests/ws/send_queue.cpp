@@ -117,7 +117,7 @@ TEST_CASE("a queue gathers no more pieces than there is room for")
     send_queue q;
     auto const m = ws::shared_message::text(std::string(200, 'x'));
     for (int i = 0; i < 10; ++i)
-        q.add(*m.rep());
+        q.add(m.rep()->frame(), *m.rep());
     std::array<iovec, 4> pieces;
     CHECK(q.gather(pieces, q.size()) == 4);
     CHECK(q.gather(std::span<iovec>(), q.size()) == 0);
@@ -129,8 +129,8 @@ TEST_CASE("the queue refers to shared messages and lets go of them")
     {
         send_queue q;
         put(q, "a");
-        q.add(*m.rep());
-        q.add(*m.rep());
+        q.add(m.rep()->frame(), *m.rep());
+        q.add(m.rep()->frame(), *m.rep());
         put(q, "b");
         CHECK(m.rep()->references == 3);
         std::array<iovec, 64> pieces;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // Peer: WebSocket echo on Boost.Beast over Asio's epoll reactor, set up for speed as its documentation allows: one
-// thread without locks, concrete executor type, whole messages as one frame, no compression.
+// thread without locks, concrete executor type, whole messages as one frame. With --deflate it compresses as
+// echo_server --deflate does (windows of 15 bits that are not kept, memory level 8, level 3), with --takeover they are
+// kept.
 #include "common.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -23,23 +25,36 @@ using executor = net::io_context::executor_type;
 using tcp_socket = net::basic_stream_socket<tcp, executor>;
 using message = std::shared_ptr<const std::string>;
 
-class session;
-std::unordered_set<session*> members; // broadcast only
+enum class compression
+{
+    none,
+    fresh,
+    takeover
+};
 
-class session : public std::enable_shared_from_this<session>
+template <bool Deflate> // false: without the code for compression
+class session : public std::enable_shared_from_this<session<Deflate>>
 {
 public:
-    session(tcp_socket socket, bool broadcast) : ws_(std::move(socket)), broadcast_(broadcast)
+    session(tcp_socket socket, bool broadcast, compression how) : ws_(std::move(socket)), broadcast_(broadcast)
     {
         ws_.auto_fragment(false);
         ws_.next_layer().set_option(tcp::no_delay(true));
+        if constexpr (Deflate) {
+            websocket::permessage_deflate o;
+            o.server_enable = true;
+            o.server_no_context_takeover = o.client_no_context_takeover = how == compression::fresh;
+            o.compLevel = 3;
+            o.memLevel = 8;
+            ws_.set_option(o);
+        }
     }
 
     ~session() { members.erase(this); }
 
     void start()
     {
-        ws_.async_accept([self = shared_from_this()](beast::error_code e) {
+        ws_.async_accept([self = this->shared_from_this()](beast::error_code e) {
             if (e) return;
             if (self->broadcast_) members.insert(self.get());
             self->read();
@@ -49,7 +64,7 @@ public:
 private:
     void read()
     {
-        ws_.async_read(buffer_, [self = shared_from_this()](beast::error_code e, std::size_t) {
+        ws_.async_read(buffer_, [self = this->shared_from_this()](beast::error_code e, std::size_t) {
             if (e) return self->ended();
             self->broadcast_ ? self->publish() : self->echo();
         });
@@ -58,7 +73,7 @@ private:
     void echo()
     {
         ws_.text(ws_.got_text());
-        ws_.async_write(buffer_.data(), [self = shared_from_this()](beast::error_code e, std::size_t) {
+        ws_.async_write(buffer_.data(), [self = this->shared_from_this()](beast::error_code e, std::size_t) {
             if (e) return;
             self->buffer_.consume(self->buffer_.size());
             self->read();
@@ -84,16 +99,19 @@ private:
 
     void write_next()
     {
-        ws_.async_write(net::buffer(*queue_.front()), [self = shared_from_this()](beast::error_code e, std::size_t) {
+        auto done = [self = this->shared_from_this()](beast::error_code e, std::size_t) {
             if (e) return self->ended();
             self->queue_.pop_front();
             if (!self->queue_.empty()) self->write_next();
-        });
+        };
+        ws_.async_write(net::buffer(*queue_.front()), done);
     }
 
     void ended() { members.erase(this); }
 
-    websocket::stream<tcp_socket, false> ws_; // false: without the code for compression
+    static inline std::unordered_set<session*> members; // broadcast only
+
+    websocket::stream<tcp_socket, Deflate> ws_;
     beast::flat_buffer buffer_;
     std::deque<message> queue_;
     bool broadcast_;
@@ -102,7 +120,8 @@ private:
 class acceptor
 {
 public:
-    acceptor(net::io_context& io, const bench::server_options& o) : acceptor_(io), broadcast_(o.broadcast)
+    acceptor(net::io_context& io, const bench::server_options& o, compression how)
+        : acceptor_(io), broadcast_(o.broadcast), compression_(how)
     {
         int fd = bench::listen_on(o.bind, true);
         auto name = bench::local_name(fd);
@@ -115,13 +134,17 @@ private:
     void next()
     {
         acceptor_.async_accept([this](beast::error_code e, tcp_socket socket) {
-            if (!e) std::make_shared<session>(std::move(socket), broadcast_)->start();
+            if (!e && compression_ == compression::none)
+                std::make_shared<session<false>>(std::move(socket), broadcast_, compression_)->start();
+            else if (!e)
+                std::make_shared<session<true>>(std::move(socket), broadcast_, compression_)->start();
             next();
         });
     }
 
     net::basic_socket_acceptor<tcp, executor> acceptor_;
     bool broadcast_;
+    compression compression_;
 };
 
 } // namespace
@@ -129,14 +152,22 @@ private:
 int main(int argc, char** argv)
 {
     bench::server_options options;
+    auto how = compression::none;
     for (int i = 1; i < argc;) {
         int n = bench::common_option(options, argc, argv, i);
-        if (n == 0) bench::usage("[--bind HOST:PORT] [--mode echo|broadcast]\nA WebSocket echo on Boost.Beast.");
+        std::string_view const name = argv[i];
+        if (n == 0 && (name == "--deflate" || name == "--takeover")) {
+            how = name == "--deflate" ? compression::fresh : compression::takeover;
+            n = 1;
+        }
+        if (n == 0)
+            bench::usage("[--bind HOST:PORT] [--mode echo|broadcast] [--deflate | --takeover]\n"
+                         "A WebSocket echo on Boost.Beast.");
         i += n;
     }
     bench::exit_on_signals();
     bench::raise_descriptor_limit();
     net::io_context io(BOOST_ASIO_CONCURRENCY_HINT_UNSAFE);
-    acceptor a(io, options);
+    acceptor a(io, options, how);
     io.run();
 }

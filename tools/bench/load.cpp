@@ -19,6 +19,7 @@
 #include <sys/epoll.h>
 #include <utility>
 #include <vector>
+#include <zlib.h>
 
 namespace {
 
@@ -47,6 +48,9 @@ struct options
     std::size_t size = 64;
     bool text = false;
     bool raw = false;
+    bool deflate = false;
+    bool takeover = false;
+    bool touch = false;
     bool tls = false;
     double seconds = 3;
     double warmup = 1;
@@ -68,6 +72,9 @@ constexpr const char* help =
     "  --in-flight N               messages under way per connection (broadcast: of the one sender); default 1\n"
     "  --size BYTES                payload of a message; default 64\n"
     "  --text | --binary           opcode; default binary\n"
+    "  --deflate fresh|takeover    messages are words and go compressed, each by itself; windows are kept by the\n"
+    "                              server (takeover) or not (fresh), if it agrees\n"
+    "  --touch                     idle: each connection has echoed a message before memory is looked at\n"
     "  --raw                       plain TCP without handshake or frames, for servers that parse nothing: as many\n"
     "                              bytes up as a masked frame has, the same number down\n"
     "  --seconds S --warmup S      measured time, default 3; time before it, default 1\n"
@@ -180,18 +187,25 @@ class frame_pool
 public:
     explicit frame_pool(const options& o) : size_(o.size)
     {
-        header_ = o.size < 126 ? 2 : o.size < 65536 ? 4 : 10;
-        frame_ = header_ + 4 + o.size;
+        if (o.deflate) make_words(o);
+        wire_ = o.deflate ? compressed_.size() : o.size;
+        header_ = wire_ < 126 ? 2 : wire_ < 65536 ? 4 : 10;
+        frame_ = header_ + 4 + wire_;
+        stride_ = std::max(frame_, o.size);
         count_ = std::clamp<std::size_t>(256 * 1024 / frame_, 3, 61); // odd, so neighbours do not run in step
         std::mt19937_64 random(std::random_device{}());
-        payloads_.resize(count_ * frame_);
+        payloads_.resize(count_ * stride_);
         for (std::size_t i = 0; i < count_; ++i) {
-            auto* payload = payloads_.data() + i * frame_;
+            auto* payload = payloads_.data() + i * stride_;
             // Raw messages are compared in full, frames only by payload; both have random bytes to compare.
             for (std::size_t k = 0; k < frame_; ++k)
                 payload[k] = o.text ? static_cast<char>(' ' + random() % 95) : static_cast<char>(random());
-            std::vector<char> frame(payload, payload + frame_);
-            if (!o.raw) encode(frame, payload, o, static_cast<std::uint32_t>(random()));
+            if (o.deflate) std::copy(words_.begin(), words_.end(), payload);
+            std::vector<char> frame(frame_);
+            if (o.raw)
+                frame.assign(payload, payload + frame_);
+            else
+                encode(frame, o.deflate ? compressed_.data() : payload, o, static_cast<std::uint32_t>(random()));
             bytes_.insert(bytes_.end(), frame.begin(), frame.end());
         }
         for (std::size_t i = 0; i < o.in_flight * frame_; ++i)
@@ -203,28 +217,54 @@ public:
     std::size_t message_size() const { return size_; }
     std::size_t cycle() const { return count_ * frame_; }
     const char* bytes() const { return bytes_.data(); }
-    const char* payload(std::size_t i) const { return payloads_.data() + i * frame_; }
+    const char* payload(std::size_t i) const { return payloads_.data() + i * stride_; }
 
 private:
+    // All messages of a run are the same ones: so their frames have one size. Something like what applications send.
+    void make_words(const options& o)
+    {
+        std::mt19937 random(1);
+        static constexpr const char* names[] = {"alice", "bob", "carol", "dave"};
+        while (words_.size() < o.size)
+            words_ += "{\"id\":" + std::to_string(random() % 100000) + ",\"user\":\"" + names[random() % 4] +
+                      "\",\"text\":\"hello from side " + std::to_string(random() % 10) +
+                      "\",\"value\":" + std::to_string(random() % 1000) + "},";
+        words_.resize(o.size);
+        z_stream z{};
+        if (deflateInit2(&z, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK) bench::die("zlib");
+        compressed_.resize(deflateBound(&z, words_.size()) + 16);
+        z.next_in = reinterpret_cast<Bytef*>(words_.data());
+        z.avail_in = static_cast<uInt>(words_.size());
+        z.next_out = reinterpret_cast<Bytef*>(compressed_.data());
+        z.avail_out = static_cast<uInt>(compressed_.size());
+        deflate(&z, Z_SYNC_FLUSH);
+        compressed_.resize(compressed_.size() - z.avail_out - 4); // without the tail (RFC 7692 section 7.2.1)
+        deflateEnd(&z);
+    }
+
     void encode(std::vector<char>& frame, const char* payload, const options& o, std::uint32_t mask) const
     {
         auto* f = reinterpret_cast<unsigned char*>(frame.data());
-        f[0] = static_cast<unsigned char>(0x80 | (o.text ? 1 : 2));
+        f[0] = static_cast<unsigned char>(0x80 | (o.deflate ? 0x40 : 0) | (o.text ? 1 : 2));
         if (header_ == 2) {
-            f[1] = static_cast<unsigned char>(0x80 | o.size);
+            f[1] = static_cast<unsigned char>(0x80 | wire_);
         } else {
             f[1] = static_cast<unsigned char>(0x80 | (header_ == 4 ? 126 : 127));
             for (std::size_t k = 0; k < header_ - 2; ++k)
-                f[header_ - 1 - k] = static_cast<unsigned char>(o.size >> (8 * k));
+                f[header_ - 1 - k] = static_cast<unsigned char>(wire_ >> (8 * k));
         }
         std::memcpy(f + header_, &mask, 4);
-        for (std::size_t k = 0; k < o.size; ++k)
+        for (std::size_t k = 0; k < wire_; ++k)
             f[header_ + 4 + k] = static_cast<unsigned char>(payload[k] ^ frame[header_ + k % 4]);
     }
 
+    std::string words_;
+    std::vector<char> compressed_;
     std::size_t size_;
+    std::size_t wire_; // of the payload as it is sent
     std::size_t header_;
     std::size_t frame_;
+    std::size_t stride_;
     std::size_t count_;
     std::vector<char> bytes_;
     std::vector<char> payloads_;
@@ -252,6 +292,10 @@ struct connection
     std::uint8_t header_got = 0; // bytes of a frame header that was cut by the end of a receive
     std::uint8_t opcode = 0;
     bool final_frame = false;
+    bool deflates = false;       // the server has agreed
+    bool compressed = false;     // the message under way
+    bool kept = false;           // the server's window
+    z_stream* inflater = nullptr;
     std::array<unsigned char, 10> header{};
     unsigned id = 0;
     std::uint64_t frame_left = 0;  // payload still to come of the frame
@@ -453,6 +497,7 @@ private:
         settle(0.5);
         auto before = server_memory(options_.server_pid);
         connect(1, options_.connections);
+        if (options_.touch) touch();
         settle(1);
         auto after = server_memory(options_.server_pid);
         if (before.rss == 0 || after.rss == 0) bench::die("cannot read the server's smaps_rollup");
@@ -462,6 +507,26 @@ private:
         measure();
         report();
         return errors_ == 0 ? 0 : 1;
+    }
+
+    // Some at a time: all at once would only measure how many buffers that takes.
+    void touch()
+    {
+        for (std::size_t i = 0; i < connections_.size(); i += 16) {
+            auto end = std::min(connections_.size(), i + 16);
+            for (auto k = i; k < end; ++k)
+                queue_messages(connections_[k], 1);
+            auto deadline = clock_type::now() + 10s;
+            auto all = [&] {
+                for (auto k = i; k < end; ++k)
+                    if (connections_[k].received == 0) return false;
+                return true;
+            };
+            while (!all()) {
+                poll(100);
+                if (errors_ != 0 || clock_type::now() > deadline) bench::die("no echo came back: " + first_error_);
+            }
+        }
     }
 
     void settle(double seconds)
@@ -572,7 +637,12 @@ private:
         // The key of the RFC's example, so the answer that the server must give is known.
         auto text = "GET " + options_.path + " HTTP/1.1\r\nHost: " + options_.host_port +
                        "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+                       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+        if (options_.deflate)
+            text += options_.takeover ? "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+                                         : "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; "
+                                           "client_no_context_takeover\r\n";
+        text += "\r\n";
         if (transmit(c, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
             return fail(c, "the request could not be sent");
         c.where = state::handshaking;
@@ -596,6 +666,14 @@ private:
             fail(c, "handshake: Sec-WebSocket-Accept is missing or wrong");
             return n;
         }
+        c.deflates = c.control.find("permessage-deflate") < end;
+        c.kept = c.control.find("server_no_context_takeover") > end;
+        if (c.deflates != options_.deflate) {
+            fail(c, options_.deflate ? "handshake: the server declines permessage-deflate" : "handshake: unasked extension");
+            return n;
+        }
+        if (c.kept != options_.takeover && c.deflates)
+            bench::die("the server does not keep its window: this would measure --deflate fresh");
         c.where = state::open;
         ++open_;
         c.control = {};
@@ -690,6 +768,8 @@ private:
             auto take = std::min<std::uint64_t>(left, c.frame_left);
             if (c.opcode >= 8) {
                 c.control.append(p, take);
+            } else if (c.compressed) {
+                if (!inflate(c, p, take)) return;
             } else {
                 if (!calibrating_ && !same(c, p, take)) return;
                 c.message_got += take;
@@ -703,6 +783,8 @@ private:
                 if (!control_frame(c)) return;
             } else if (c.final_frame) {
                 c.fragmented = false;
+                if (c.compressed && !inflate(c, "\0\0\xFF\xFF", 4)) return;
+                if (c.inflater != nullptr && !c.kept) inflateReset(c.inflater);
                 if (!complete(c)) return;
             }
         }
@@ -727,7 +809,8 @@ private:
         }
         c.frame_left = length;
         c.opcode = opcode;
-        if (c.header[0] & 0x70) return bad(c, "a reserved bit is set");
+        if (c.header[0] & (c.deflates && opcode != 0 && opcode < 8 ? 0x30 : 0x70))
+            return bad(c, "a reserved bit is set");
         if (c.header[1] & 0x80) return bad(c, "a frame of the server is masked");
         if (opcode >= 8) {
             c.control.clear();
@@ -738,7 +821,30 @@ private:
         if (opcode != 0) {
             if (options_.mode == run_mode::echo && opcode != (options_.text ? 1 : 2)) return bad(c, "wrong opcode");
             c.fragmented = true;
+            c.compressed = (c.header[0] & 0x40) != 0;
         }
+        return true;
+    }
+
+    // A part of a compressed message: what it says is compared as what comes plain is.
+    bool inflate(connection& c, const char* p, std::uint64_t n)
+    {
+        if (c.inflater == nullptr) {
+            c.inflater = new z_stream{}; // until the end of the run
+            if (inflateInit2(c.inflater, -15) != Z_OK) bench::die("zlib");
+        }
+        auto& z = *c.inflater;
+        z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(p));
+        z.avail_in = static_cast<uInt>(n);
+        do {
+            z.next_out = reinterpret_cast<Bytef*>(inflated_.data());
+            z.avail_out = static_cast<uInt>(inflated_.size());
+            int result = ::inflate(&z, Z_SYNC_FLUSH);
+            if (result != Z_OK && result != Z_BUF_ERROR) return bad(c, "a reply cannot be decompressed");
+            auto got = inflated_.size() - z.avail_out;
+            if (!calibrating_ && !same(c, inflated_.data(), got)) return false;
+            c.message_got += got;
+        } while (z.avail_out == 0);
         return true;
     }
 
@@ -781,7 +887,10 @@ private:
             c.received += got >= pool_.message_size() ? 1 : 0;
             return true;
         }
-        if (options_.mode == run_mode::idle) return true;
+        if (options_.mode == run_mode::idle) {
+            ++c.received;
+            return true;
+        }
         auto size = options_.raw ? pool_.frame_size() : pool_.message_size();
         if (got != size && (options_.mode == run_mode::echo || got < size))
             return bad(c, "a reply has " + std::to_string(got) + " bytes, not " + std::to_string(size));
@@ -804,7 +913,7 @@ private:
     void queue_messages(connection& c, unsigned count)
     {
         if (c.where != state::open) return;
-        if (!calibrating_ && c.sent != 0) {
+        if (!calibrating_ && c.sent != 0 && options_.mode != run_mode::idle) {
             auto first = (c.queued - calibration_bytes_) / pool_.frame_size();
             auto t = now_ns();
             auto base = options_.mode == run_mode::echo ? std::size_t{c.id} * options_.in_flight : 0;
@@ -940,6 +1049,7 @@ private:
     bench::address target_;
     frame_pool pool_;
     std::vector<char> buffer_;
+    std::vector<char> inflated_ = std::vector<char>(64 * 1024);
     int epoll_;
     std::vector<epoll_event> events_;
     std::vector<connection> connections_;
@@ -995,6 +1105,13 @@ options read_options(int argc, char** argv)
             o.text = false;
         else if (name == "--raw")
             o.raw = true;
+        else if (name == "--deflate") {
+            auto how = value();
+            if (how != "fresh" && how != "takeover") bench::usage(help);
+            o.deflate = true;
+            o.takeover = how == "takeover";
+        } else if (name == "--touch")
+            o.touch = true;
         else if (name == "--seconds")
             o.seconds = number(0.01, 3600);
         else if (name == "--warmup")
@@ -1019,6 +1136,7 @@ options read_options(int argc, char** argv)
     auto slash = rest.find('/');
     o.host_port = rest.substr(0, slash);
     if (slash != rest.npos) o.path = rest.substr(slash);
+    if (o.deflate && o.raw) bench::die("--raw has no messages to compress");
     if (o.mode == run_mode::idle && o.connections < 2) bench::die("--mode idle needs at least 2 connections");
     return o;
 }

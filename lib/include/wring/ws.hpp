@@ -96,8 +96,17 @@ struct message
     [[nodiscard]] std::string to_string() const { return std::string(text()); }
 };
 
+/// How a message is sent.
+struct write_options
+{
+    /// Compressed, where permessage-deflate was agreed on and the message is not below deflate_options::threshold. Of a
+    /// message in frames its first one decides, whatever their sizes.
+    bool compress = true;
+};
+
 /// A message framed once, to be posted to any number of connections: an immutable, counted block. Copies may be on any
-/// number of threads; each connection is posted to on its own loop.
+/// number of threads; each connection is posted to on its own loop. Where connections compress, it is compressed once
+/// for all that agreed on the same window and have the same level and mem_level.
 class shared_message
 {
 public:
@@ -112,8 +121,8 @@ public:
     ~shared_message();
 
     /// Copies the bytes; throws std::bad_alloc. Text must be UTF-8 (it is not checked).
-    [[nodiscard]] static shared_message text(std::string_view text);
-    [[nodiscard]] static shared_message binary(std::span<std::byte const> bytes);
+    [[nodiscard]] static shared_message text(std::string_view text, write_options how = {});
+    [[nodiscard]] static shared_message binary(std::span<std::byte const> bytes, write_options how = {});
 
     [[nodiscard]] bool empty() const noexcept { return !rep_; }
     /// The payload's size in bytes; 0 where empty().
@@ -125,7 +134,7 @@ public:
 
 private:
     explicit shared_message(representation* rep) noexcept : rep_(rep) {}
-    static shared_message make(opcode op, std::span<std::byte const> payload);
+    static shared_message make(opcode op, std::span<std::byte const> payload, write_options how);
     representation* rep_ = nullptr;
 };
 
@@ -148,6 +157,27 @@ struct status
     bool closed_by_peer = false;             ///< the peer's close frame, or its loss, came first
     std::error_code error;                   ///< what read and write give once it is not open
     duration round_trip{};                   ///< of the last answered ping; 0: none yet
+};
+
+/// permessage-deflate (RFC 7692): messages go compressed where both sides want it. docs/howto/compression.md tells when
+/// that pays and what each mode costs.
+///
+/// A side with a takeover compresses each message with reference to those before: small ones become much smaller, but
+/// it keeps a compressor for each connection, and the other side a decompressor. Without, both are there only for
+/// the time of a message, and shared by all connections of the loop.
+struct deflate_options
+{
+    bool on = false;              ///< a server agrees to what a client offers; a client offers it
+    bool server_takeover = false; ///< the server may keep its window, and the client what it takes to follow
+    bool client_takeover = false; ///< the same with the sides exchanged
+    int server_window_bits = 15;  ///< 9 to 15: the server's window has at most 2^bits bytes
+    int client_window_bits = 15;  ///< of the client's window; a server can limit it where the client allows that
+    int level = 3;                ///< of this side's compressor: 0 (none), 1 (fast) to 9 (small)
+    int mem_level = 8;            ///< its memory besides the window: 1 (least) to 9
+    std::size_t threshold = 256;  ///< messages of fewer bytes are not compressed
+    duration free_when_idle{};    ///< with a takeover: what was not used for so long is freed; 0: kept
+
+    [[nodiscard]] bool operator==(deflate_options const&) const = default;
 };
 
 /// Options of upgrade(). What they refer to (texts, headers, hooks) must live until the co_await returns.
@@ -173,9 +203,12 @@ struct upgrade_options
     std::uint32_t max_target = 8 * 1024; ///< bytes of its target; more gets 414
     std::uint32_t max_fields = 100;      ///< lines of its head; more gets 431
 
+    /// Compression: off unless `.deflate = {.on = true}`.
+    deflate_options deflate = {};
+
     // Limits and times of the connection. All are on by default; 0 turns one off.
-    std::size_t max_message = 1 << 20;                       ///< bytes of a message; more is answered with 1009
-    std::size_t max_frame = 1 << 20;                         ///< bytes of a frame; likewise
+    std::size_t max_message = 1 << 20;                       ///< bytes of a message, when decompressed; else 1009
+    std::size_t max_frame = 1 << 20;                         ///< bytes of a frame, as it comes; likewise
     std::uint32_t max_fragments = 1024;                      ///< frames of a message, empty ones included; 1008
     std::size_t send_limit = 1 << 20;                        ///< bytes queued before write() waits, post() says full
     std::size_t read_limit = 64 * 1024;                      ///< bytes received and unread before receiving pauses
@@ -200,9 +233,12 @@ struct connect_options
     std::uint32_t max_head = 16 * 1024;
     std::uint32_t max_fields = 100;
 
+    /// Compression: offered to the server unless `.deflate = {}`.
+    deflate_options deflate = {.on = true};
+
     // Limits and times of the connection. All are on by default; 0 turns one off.
-    std::size_t max_message = 1 << 20;                       ///< bytes of a message; more is answered with 1009
-    std::size_t max_frame = 1 << 20;                         ///< bytes of a frame; likewise
+    std::size_t max_message = 1 << 20;                       ///< bytes of a message, when decompressed; else 1009
+    std::size_t max_frame = 1 << 20;                         ///< bytes of a frame, as it comes; likewise
     std::uint32_t max_fragments = 1024;                      ///< frames of a message, empty ones included; 1008
     std::size_t send_limit = 1 << 20;                        ///< bytes queued before write() waits, post() says full
     std::size_t read_limit = 64 * 1024;                      ///< bytes received and unread before receiving pauses
@@ -256,15 +292,17 @@ public:
     /// whole, in the order of the calls. Errors as for read; writers that wait when the connection closes get
     /// ws::closed. A cancel while waiting sends nothing; one that comes while a large message goes out only ends the
     /// wait: the message is still sent whole.
-    [[nodiscard]] write_operation write(std::string_view text) noexcept;
-    [[nodiscard]] write_operation write(std::span<std::byte const> bytes) noexcept;
-    [[nodiscard]] write_operation write(message const& m) noexcept;
+    ///
+    /// Where it is compressed, that is done at once, and the write never waits for the system to take it.
+    [[nodiscard]] write_operation write(std::string_view text, write_options how = {}) noexcept;
+    [[nodiscard]] write_operation write(std::span<std::byte const> bytes, write_options how = {}) noexcept;
+    [[nodiscard]] write_operation write(message const& m, write_options how = {}) noexcept;
 
     /// Queues one frame. A frame without `fin` begins a message that the following frames with opcode::continuation,
     /// the last one with `fin`, complete (RFC 6455 section 5.4); other messages wait until then, so a coroutine that
     /// begins another before it ends its first waits for itself. A continuation where no message is open gives
-    /// ws::errc::no_message. Otherwise as write.
-    [[nodiscard]] write_operation write_frame(frame const& f) noexcept;
+    /// ws::errc::no_message. Otherwise as write. Compressed or not: what a frame says can be read when it has arrived.
+    [[nodiscard]] write_operation write_frame(frame const& f, write_options how = {}) noexcept;
 
     /// Queues a message without copying it, and never waits: see `posted`. An empty shared_message gives `closed`.
     /// While a message in frames is open it waits for its end, and is dropped where the connection closes before.
@@ -293,6 +331,8 @@ public:
     [[nodiscard]] std::size_t buffered() const noexcept;
     /// The subprotocol agreed on; empty for none. Valid as long as the connection.
     [[nodiscard]] std::string_view subprotocol() const noexcept;
+    /// Whether permessage-deflate was agreed on.
+    [[nodiscard]] bool deflates() const noexcept;
     [[nodiscard]] endpoint remote() const;
     [[nodiscard]] endpoint local() const;
     /// What TLS has agreed on and who the peer is (wring/tls.hpp); none without TLS, or once the connection is gone.
@@ -335,6 +375,15 @@ task<result<ws::connection>> connect_over(stream peer, std::string url, ws::conn
 // ---- operations ----------------------------------------------------------------------------------------------------
 
 namespace detail {
+
+/// A frame on its way out.
+struct outgoing_frame
+{
+    ws::opcode op;
+    bool fin;
+    bool compress; ///< the message that it begins may be
+    std::span<std::byte const> payload;
+};
 
 /// What pinging and closing operations share.
 class connection_operation : protected suspension
@@ -423,7 +472,8 @@ public:
 class [[nodiscard]] ws::connection::write_operation
 {
 public:
-    write_operation(detail::connection_core& core, frame const& f) noexcept : core_(&core), frame_(f) {}
+    write_operation(detail::connection_core& core, detail::outgoing_frame const& f) noexcept : core_(&core), frame_(f)
+    {}
     write_operation(write_operation&& other) noexcept : core_(other.core_), frame_(other.frame_) {}
     ~write_operation()
     {
@@ -448,7 +498,7 @@ private:
     bool start(std::coroutine_handle<> h, detail::context const& env) noexcept;
     void finish() noexcept;
     detail::connection_core* core_;
-    frame frame_;
+    detail::outgoing_frame frame_;
     detail::write_waiter* waiter_ = nullptr; // only where it has to wait, which is rare
     std::error_code error_;
 };

@@ -6,11 +6,40 @@
 #include <cstdlib>
 #include <limits>
 #include <new>
+#include <sys/mman.h>
+#include <unistd.h>
 
 namespace wring::engine {
 
 namespace {
 constexpr std::size_t max_free = 1024; // blocks kept; more go back to the heap
+
+/// Bytes of whole pages for a block with at least so many; 0 where that is too large for one.
+std::size_t pages_for(std::size_t capacity) noexcept
+{
+    static std::size_t const page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    if (capacity > std::numeric_limits<std::uint32_t>::max() - 2 * page)
+        return 0;
+    return (sizeof(block) + block::headroom + capacity + page - 1) / page * page;
+}
+
+#ifdef WRING_ASAN // which watches the heap only
+void* new_pages(std::size_t size) noexcept { return std::malloc(size); }
+void* more_pages(void* pages, std::size_t, std::size_t size) noexcept { return std::realloc(pages, size); }
+void free_pages(void* pages, std::size_t) noexcept { std::free(pages); }
+#else
+void* new_pages(std::size_t size) noexcept
+{
+    void* const pages = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages == MAP_FAILED ? nullptr : pages;
+}
+void* more_pages(void* pages, std::size_t old_size, std::size_t size) noexcept
+{
+    void* const moved = ::mremap(pages, old_size, size, MREMAP_MAYMOVE);
+    return moved == MAP_FAILED ? nullptr : moved;
+}
+void free_pages(void* pages, std::size_t size) noexcept { ::munmap(pages, size); }
+#endif
 }
 
 block_pool::~block_pool()
@@ -45,12 +74,46 @@ block* block_pool::take(std::size_t capacity) noexcept
 block* block_pool::make(std::uint32_t capacity) noexcept
 {
     void* memory = std::malloc(sizeof(block) + block::headroom + capacity);
-    if (!memory)
-        return nullptr;
+    return memory ? make_at(memory, capacity) : nullptr;
+}
+
+block* block_pool::make_at(void* memory, std::size_t capacity) noexcept
+{
     auto* b = new (memory) block;
     b->pool = this;
-    b->capacity = capacity;
+    b->capacity = static_cast<std::uint32_t>(capacity);
     return lend(b);
+}
+
+block* block_pool::take_growing(std::size_t capacity) noexcept
+{
+    std::size_t const size = pages_for(capacity);
+    void* const memory = size == 0 ? nullptr : new_pages(size);
+    if (!memory)
+        return nullptr;
+    block* const b = make_at(memory, size - sizeof(block) - block::headroom);
+    b->growing = true;
+    return b;
+}
+
+bool block_pool::grow(block_ref& ref, std::size_t capacity) noexcept
+{
+    block* const old = ref.get();
+    std::size_t const size = pages_for(capacity);
+    if (!old->growing || old->references != 1 || size == 0)
+        return false;
+    auto const begin = old->begin - old->storage();
+    auto const end = old->end - old->storage();
+    void* const memory = more_pages(old, pages_for(old->capacity), size);
+    if (!memory)
+        return false;
+    (void)ref.release(); // it is where it was no more
+    auto* const b = static_cast<block*>(memory);
+    b->capacity = static_cast<std::uint32_t>(size - sizeof(block) - block::headroom);
+    b->begin = b->storage() + begin;
+    b->end = b->storage() + end;
+    ref = block_ref(b);
+    return true;
 }
 
 block* block_pool::lend(block* b) noexcept
@@ -65,6 +128,8 @@ block* block_pool::lend(block* b) noexcept
 void block_pool::give_back(block* b) noexcept
 {
     --lent_;
+    if (b->growing)
+        return free_pages(b, pages_for(b->capacity));
     if (free_count_ >= max_free || b->capacity != capacity_) {
         std::free(b);
         return;

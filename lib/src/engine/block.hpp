@@ -28,6 +28,7 @@
 namespace wring::engine {
 
 class block_pool;
+class block_ref;
 
 /// A buffer and the range of it that holds unread bytes. References are counted without atomics: a block stays
 /// on its loop.
@@ -44,6 +45,7 @@ struct block
     std::byte* end = nullptr;
     std::uint32_t capacity = 0; ///< bytes behind the headroom
     std::uint32_t references = 0;
+    bool growing = false; ///< of pages of its own: see block_pool::take_growing
 
     [[nodiscard]] std::byte* storage() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
     [[nodiscard]] std::byte* data() noexcept { return storage() + headroom; }
@@ -69,6 +71,11 @@ public:
     [[nodiscard]] block* take() noexcept;
     /// One of at least `capacity` bytes.
     [[nodiscard]] block* take(std::size_t capacity) noexcept;
+    /// One of at least `capacity` bytes that grow() can make larger without having it twice meanwhile.
+    [[nodiscard]] block* take_growing(std::size_t capacity) noexcept;
+    /// Makes room for at least `capacity` bytes; the block may move. False, and nothing done, where it is of another
+    /// kind, where others refer to it as well, and where there is no memory.
+    [[nodiscard]] bool grow(block_ref& b, std::size_t capacity) noexcept;
     void give_back(block* b) noexcept;
 
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
@@ -76,6 +83,7 @@ public:
 
 private:
     block* make(std::uint32_t capacity) noexcept;
+    block* make_at(void* memory, std::size_t capacity) noexcept;
     block* lend(block* b) noexcept;
 
     block* free_ = nullptr;

@@ -124,6 +124,7 @@ constexpr std::array<row, errc_count> table{{
     {errc::accept_mismatch, 0, 0, "Sec-WebSocket-Accept does not match the key that was sent"},
     {errc::extension_unoffered, 0, 0, "server chose an extension that was not offered"},
     {errc::extension_duplicate, 0, 0, "server chose an extension twice"},
+    {errc::extension_parameters, 0, 0, "server chose parameters of an extension that are bad or were not offered"},
     {errc::response_subprotocol_unoffered, 0, 0, "server chose a subprotocol that was not offered"},
     {errc::response_subprotocol_multiple, 0, 0, "server chose more than one subprotocol"},
 
@@ -133,6 +134,7 @@ constexpr std::array<row, errc_count> table{{
     {errc::host_argument, 0, 0, "host to connect to is not a host and port"},
     {errc::target_argument, 0, 0, "request target is not a path and query"},
     {errc::key_argument, 0, 0, "handshake key is not 16 bytes in base64"},
+    {errc::deflate_argument, 0, 0, "an option of permessage-deflate is out of its range"},
     {errc::url_scheme, 0, 0, "URL does not begin with ws://, wss:// or ws+unix:"},
     {errc::url_host, 0, 0, "URL has no valid host"},
     {errc::url_port, 0, 0, "port in the URL is not a number from 1 to 65535"},

@@ -123,6 +123,7 @@ enum class errc : std::uint8_t
     accept_mismatch,
     extension_unoffered,
     extension_duplicate,
+    extension_parameters,
     response_subprotocol_unoffered,
     response_subprotocol_multiple,
 
@@ -133,6 +134,7 @@ enum class errc : std::uint8_t
     host_argument,
     target_argument,
     key_argument,
+    deflate_argument,
     url_scheme,
     url_host,
     url_port,

@@ -12,6 +12,14 @@ constexpr std::uint64_t or_unlimited(std::uint64_t limit) noexcept
     return limit == 0 ? std::numeric_limits<std::uint64_t>::max() : limit;
 }
 
+// Bytes that do not compress become a few more: a message at its limit must pass. What it is when decompressed is for
+// the one who does that to judge.
+constexpr std::uint64_t compressed_limit(std::uint64_t limit) noexcept
+{
+    auto const more = limit / 8 + 64;
+    return limit > std::numeric_limits<std::uint64_t>::max() - more ? limit : limit + more;
+}
+
 } // namespace
 
 session::session(role self, limits const& l, bool rsv1_allowed) noexcept
@@ -88,8 +96,13 @@ errc session::begin_frame(frame_header const& h) noexcept
         utf8_.reset();
     }
     // A difference, never a sum, is compared: nothing wraps, not even when the limits were lowered meanwhile.
-    auto const max_message = or_unlimited(limits_->max_message);
-    if (h.length > or_unlimited(limits_->max_frame)) return errc::frame_too_large;
+    auto max_frame = or_unlimited(limits_->max_frame);
+    auto max_message = or_unlimited(limits_->max_message);
+    if (compressed_) {
+        max_frame = compressed_limit(max_frame);
+        max_message = compressed_limit(max_message);
+    }
+    if (h.length > max_frame) return errc::frame_too_large;
     if (h.length > max_message - std::min(message_, max_message)) return errc::message_too_large;
     if (limits_->max_fragments != 0 && fragments_ >= limits_->max_fragments) return errc::too_many_fragments;
     message_ += h.length;

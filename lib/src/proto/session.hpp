@@ -13,7 +13,8 @@
 
 namespace wring::proto {
 
-// What a session refuses to receive; 0 turns a limit off.
+// What a session refuses to receive; 0 turns a limit off. Where a message is compressed both sizes may be an eighth
+// larger; how large it becomes is not seen here.
 struct limits
 {
     std::uint64_t max_frame = 1 << 20;
@@ -104,6 +105,12 @@ public:
 
     // ... and what of it has been.
     [[nodiscard]] std::uint64_t frame_received() const noexcept { return length_ - remaining_; }
+
+    // Whether that frame is its message's last.
+    [[nodiscard]] bool frame_is_final() const noexcept { return fin_; }
+
+    // Whether a compressed message is under way.
+    [[nodiscard]] bool receiving_compressed() const noexcept { return receiving_message() && compressed_; }
 
     // Whether the last data message begun is unfinished, in either direction.
     [[nodiscard]] bool receiving_message() const noexcept { return receiving_ != opcode::continuation; }

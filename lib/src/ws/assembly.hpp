@@ -25,11 +25,14 @@ public:
         return block_ ? std::span<std::byte const>(block_.get()->data(), size_) : std::span<std::byte const>();
     }
 
+    /// How it becomes larger than a block: `doubled` copies least; `in_place` never has much more than the bytes.
+    enum class growth : std::uint8_t { doubled, in_place };
+
     /// Bytes that reserve() left room for and that were received there need no copy. Throws std::bad_alloc.
-    void append(std::span<std::byte const> bytes, engine::block_pool& pool)
+    void append(std::span<std::byte const> bytes, engine::block_pool& pool, growth how = growth::doubled)
     {
         if (!block_ || bytes.data() != end()) {
-            reserve(bytes.size(), pool);
+            reserve(bytes.size(), pool, how);
             if (!bytes.empty())
                 std::memcpy(end(), bytes.data(), bytes.size());
         }
@@ -37,17 +40,10 @@ public:
     }
 
     /// The block with room for `n` bytes more, and its end where they belong. Throws std::bad_alloc.
-    engine::block& reserve(std::size_t n, engine::block_pool& pool)
+    engine::block& reserve(std::size_t n, engine::block_pool& pool, growth how = growth::doubled)
     {
-        if (!block_ || n > static_cast<std::size_t>(block_.get()->limit() - end())) {
-            // Twice what there is, so that a message in many frames is not copied for each.
-            engine::block_ref grown(pool.take(block_ ? std::max(2 * size_, size_ + n) : n));
-            if (!grown)
-                throw std::bad_alloc();
-            if (size_ > 0)
-                std::memcpy(grown.get()->data(), block_.get()->data(), size_);
-            block_ = std::move(grown);
-        }
+        if (!block_ || n > static_cast<std::size_t>(block_.get()->limit() - end()))
+            grow(n, pool, how);
         block_.get()->end = end();
         return *block_.get();
     }
@@ -59,6 +55,22 @@ public:
     }
 
 private:
+    void grow(std::size_t n, engine::block_pool& pool, growth how)
+    {
+        // Twice what there is, so that a message in many frames is not copied for each.
+        std::size_t const twice = block_ ? std::max(2 * size_, size_ + n) : n;
+        bool const in_place = how == growth::in_place && twice > 64 * 1024;
+        std::size_t const tight = size_ + n + std::clamp<std::size_t>(size_ / 8, 32 * 1024, 96 * 1024);
+        if (in_place && block_ && pool.grow(block_, tight))
+            return;
+        engine::block_ref grown(in_place ? pool.take_growing(tight) : pool.take(twice));
+        if (!grown)
+            throw std::bad_alloc();
+        if (size_ > 0)
+            std::memcpy(grown.get()->data(), block_.get()->data(), size_);
+        block_ = std::move(grown);
+    }
+
     // Not the block's own end: that serves its receiver.
     [[nodiscard]] std::byte* end() const noexcept { return block_.get()->data() + size_; }
 

@@ -50,11 +50,18 @@ task<result<ws::connection>> shake_hands(transport_ptr transport, proto::url con
         extra.push_back({"Authorization", credentials});
     }
 
+    if (options.deflate.on && !valid(options.deflate))
+        co_return protocol_error(proto::errc::deflate_argument);
+    std::string offer;
+    if (options.deflate.on)
+        offer = proto::deflate_offer(parameters_of(options.deflate));
+
     proto::client_request request;
     request.host = where.kind == proto::url::scheme::unix_socket ? "localhost" : where.authority;
     request.target = where.target;
     request.key = {key.data(), key.size()};
     request.subprotocols = options.subprotocols;
+    request.extensions = offer;
     request.origin = options.origin;
     request.extra = extra;
     std::string text;
@@ -83,12 +90,16 @@ task<result<ws::connection>> shake_hands(transport_ptr transport, proto::url con
         proto::accepted accepted;
         if (verdict == proto::errc::ok)
             verdict = proto::check_response(head, request, accepted);
+        std::optional<proto::deflate_parameters> agreed;
+        if (verdict == proto::errc::ok)
+            verdict = proto::check_deflate(accepted.extensions, parameters_of(options.deflate), agreed);
         if (verdict == proto::errc::status_not_101)
             co_return std::error_code(head.status, ws::http_category());
         if (verdict != proto::errc::ok)
             co_return protocol_error(verdict);
+        auto const deflate = agreed ? deflate_agreement(*agreed, proto::role::client) : deflate_agreement();
         co_return ws::connection(new connection_core(io.take(), proto::role::client, connection_settings(options),
-                                                     std::string(accepted.subprotocol)));
+                                                     std::string(accepted.subprotocol), deflate));
     }
 }
 

@@ -31,24 +31,24 @@ connection::read_operation connection::read() noexcept
     return read_operation(*core_);
 }
 
-connection::write_operation connection::write(std::string_view text) noexcept
+connection::write_operation connection::write(std::string_view text, write_options how) noexcept
 {
-    return {*core_, {opcode::text, true, std::as_bytes(std::span(text))}};
+    return {*core_, {opcode::text, true, how.compress, std::as_bytes(std::span(text))}};
 }
 
-connection::write_operation connection::write(std::span<std::byte const> bytes) noexcept
+connection::write_operation connection::write(std::span<std::byte const> bytes, write_options how) noexcept
 {
-    return {*core_, {opcode::binary, true, bytes}};
+    return {*core_, {opcode::binary, true, how.compress, bytes}};
 }
 
-connection::write_operation connection::write(message const& m) noexcept
+connection::write_operation connection::write(message const& m, write_options how) noexcept
 {
-    return {*core_, {m.is_text ? opcode::text : opcode::binary, true, m.payload}};
+    return {*core_, {m.is_text ? opcode::text : opcode::binary, true, how.compress, m.payload}};
 }
 
-connection::write_operation connection::write_frame(frame const& f) noexcept
+connection::write_operation connection::write_frame(frame const& f, write_options how) noexcept
 {
-    return {*core_, f};
+    return {*core_, {f.op, f.fin, how.compress, f.payload}};
 }
 
 posted connection::post(shared_message const& m) noexcept
@@ -89,6 +89,11 @@ std::size_t connection::buffered() const noexcept
 std::string_view connection::subprotocol() const noexcept
 {
     return core_->subprotocol();
+}
+
+bool connection::deflates() const noexcept
+{
+    return core_->deflates();
 }
 
 endpoint connection::remote() const

@@ -6,6 +6,7 @@
 #include "net/transport.hpp"
 #include "proto/session.hpp"
 #include "ws/assembly.hpp"
+#include "ws/deflate.hpp"
 #include "ws/send_queue.hpp"
 
 #include <wring/timeout.hpp>
@@ -18,12 +19,13 @@ struct connection_settings
 {
     template <class Options>
     explicit connection_settings(Options const& o) noexcept :
-        limits{o.max_frame, o.max_message, o.max_fragments}, send_limit(o.send_limit), read_limit(o.read_limit),
-        ping_interval(o.ping_interval), pong_timeout(o.pong_timeout), idle_timeout(o.idle_timeout),
-        close_timeout(o.close_timeout)
+        limits{o.max_frame, o.max_message, o.max_fragments}, deflate(o.deflate), send_limit(o.send_limit),
+        read_limit(o.read_limit), ping_interval(o.ping_interval), pong_timeout(o.pong_timeout),
+        idle_timeout(o.idle_timeout), close_timeout(o.close_timeout)
     {}
 
     proto::limits limits;
+    ws::deflate_options deflate;
     std::size_t send_limit;
     std::size_t read_limit;
     duration ping_interval;
@@ -59,6 +61,12 @@ private:
     counted* copy_;
 };
 
+/// A time that a wait of `d` from `t` ends; never beyond what the clock can say.
+[[nodiscard]] inline clock::time_point later(clock::time_point t, duration d) noexcept
+{
+    return d >= clock::time_point::max() - t ? clock::time_point::max() : t + d;
+}
+
 class connection_core final : transport_user, timer_node, turn_end
 {
 public:
@@ -67,7 +75,8 @@ public:
     using closing = ws::connection::close_operation;
 
     /// Bytes already received with the handshake are in the transport's inbound queue.
-    connection_core(transport_ptr t, proto::role role, connection_settings const& settings, std::string subprotocol);
+    connection_core(transport_ptr t, proto::role role, connection_settings const& settings, std::string subprotocol,
+                    deflate_agreement agreed = {});
 
     bool start(reading& op, std::coroutine_handle<> h, context const& env) noexcept;
     bool start(ws::connection::write_operation& op, std::coroutine_handle<> h, context const& env) noexcept;
@@ -90,6 +99,8 @@ public:
     [[nodiscard]] std::error_code end() const noexcept { return end_; }
     [[nodiscard]] bool is_open() const noexcept { return phase_ == phase::open; }
     [[nodiscard]] std::size_t buffered() const noexcept { return queue_.size(); }
+    [[nodiscard]] bool deflates() const noexcept { return static_cast<bool>(agreed_); }
+    void on_deflate_timer() noexcept;
     [[nodiscard]] std::string_view subprotocol() const noexcept
     {
         return extras_ ? std::string_view(extras_->subprotocol) : std::string_view();
@@ -104,6 +115,15 @@ private:
         closing,  // our close frame is queued or sent; the peer's is awaited
         draining, // nothing more is wanted of the peer but its end of the stream; what is queued is sent
         dead,     // the transport is gone
+    };
+
+    /// What a frame on its way out is made of.
+    struct parts
+    {
+        proto::opcode op;
+        bool fin;
+        bool rsv1;
+        std::span<std::byte const> payload;
     };
 
     /// Data received and parsed before anybody asked for it.
@@ -154,6 +174,7 @@ private:
     void cancel(reading& op) noexcept;
     [[nodiscard]] bool next_piece(piece& out);
     [[nodiscard]] bool pull(piece& out, bool wanted);
+    void trace_received(proto::event const& e) const noexcept;
     void put_back(piece&& p);
     void parse_ahead() noexcept;
     void keep(piece&& p);
@@ -167,12 +188,14 @@ private:
     [[nodiscard]] bool may_queue(ws::opcode op) const noexcept;
     void wait_for_turn(write_waiter& w) noexcept;
     void cancel(write_waiter& op) noexcept;
-    [[nodiscard]] bool queue_at_once(ws::frame const& f);
+    [[nodiscard]] bool queue_at_once(outgoing_frame const& f);
     [[nodiscard]] engine::block_ref holder_of(std::span<std::byte const> bytes) const noexcept;
+    parts begin_frame(outgoing_frame const& f) noexcept;
     template <class Keeper>
-    void queue_reference(ws::frame const& f, Keeper&& keeper);
-    std::byte* queue_header(proto::opcode op, bool fin, std::size_t length, proto::mask_key key, std::size_t room);
-    void queue_frame(proto::opcode op, bool fin, std::span<std::byte const> payload);
+    void queue_reference(parts const& f, proto::mask_key key, Keeper&& keeper);
+    void trace_sent(parts const& f) const noexcept;
+    std::byte* queue_header(parts const& f, proto::mask_key key, std::size_t room);
+    void queue_frame(parts const& f);
     void queue_control(proto::opcode op, std::span<std::byte const> payload);
     void queue_shared(ws::shared_message::representation& message);
     void queue_pending_pong() noexcept;
@@ -183,11 +206,25 @@ private:
     void send_failed(int error) noexcept;
     void fail_writers() noexcept;
 
+    // deflate.cpp
+    deflate_state& need_deflate();
+    void drop_unused_deflate() noexcept;
+    [[nodiscard]] proto::deflate_shape deflate_shape() const noexcept;
+    void start_inflating(proto::event const& e, engine::block_ref block);
+    [[nodiscard]] bool may_inflate() noexcept;
+    [[nodiscard]] bool inflate(piece& out);
+    void forget_inflated() noexcept;
+    [[nodiscard]] bool compresses(outgoing_frame const& f) const noexcept;
+    [[nodiscard]] bool queue_compressed(outgoing_frame const& f);
+    [[nodiscard]] shared_form form_of(ws::shared_message::representation& message) const noexcept;
+    void arm_idle_deflate() noexcept;
+
     // lifecycle.cpp
     void begin_close(ws::close_code code, std::string_view reason) noexcept;
     void queue_close(ws::close_code code, std::string_view reason) noexcept;
     void received_close(proto::event const& e) noexcept;
     void fail(std::error_code error, ws::close_code code, std::string_view reason) noexcept;
+    void violated(proto::errc rule) noexcept;
     void fail_with_no_memory() noexcept;
     void drain(std::error_code end) noexcept;
     void lose(std::error_code error, bool reset) noexcept;
@@ -208,18 +245,21 @@ private:
     phase phase_ = phase::open;
     ws::opcode assembly_op_ = ws::opcode::binary;
     std::uint8_t pong_size_ = 0;
-    bool has_pong_ = false;
-    bool sending_ = false;
-    bool writable_ = false;        // an engine that only waits said so: the next send must not wait again
-    bool paused_ = false;          // receiving
-    bool direct_ = false;          // ... rests in favour of receive_rest()
-    bool reader_served_ = false;   // and has not run yet
-    bool assembly_given_ = false;  // to the reader: it is dropped by the next read
-    bool assembly_starts_ = false; // what is assembled began its message
-    bool closed_by_peer_ = false;
-    bool orphaned_ = false;
+    bool writable_ = false;       // an engine that only waits said so: the next send must not wait again
+    bool paused_ = false;         // receiving
+    bool direct_ = false;         // ... rests in favour of receive_rest()
+    bool assembly_given_ = false; // to the reader: it is dropped by the next read
     bool shut_down_ = false;
-    bool reset_ = false;
+    bool has_pong_ : 1 = false;
+    bool sending_ : 1 = false;
+    bool reader_served_ : 1 = false;   // and has not run yet
+    bool assembly_starts_ : 1 = false; // what is assembled began its message
+    bool closed_by_peer_ : 1 = false;
+    bool orphaned_ : 1 = false;
+    bool reset_ : 1 = false;
+    ws::close_code code_ = ws::close_code::no_status;
+    deflate_agreement agreed_;
+    std::uint16_t inflated_ = 0; // in this turn, in units: see deflate.cpp
 
     loop_core& loop_;
     transport_ptr transport_;
@@ -254,7 +294,9 @@ private:
     // ending
     std::error_code end_; // what reading and writing give when it is over
     std::unique_ptr<extras> extras_;
-    ws::close_code code_ = ws::close_code::no_status;
+
+    // compression
+    std::unique_ptr<deflate_state> deflate_;
 };
 
 } // namespace wring::detail

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "ws/handshake_io.hpp"
 
+#include "ws/trace.hpp"
+
 #include <wring/timeout.hpp>
 #include <wring/ws.hpp>
 
@@ -38,6 +40,8 @@ task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string
             auto const progress = scanner.feed(piece);
             text.append(piece.substr(0, progress.consumed));
             inbound.consume(progress.consumed);
+            if (trace::handshakes && (progress.complete || progress.error != proto::errc::ok))
+                trace::head(*transport_, trace::direction::received, text);
             if (progress.error != proto::errc::ok)
                 co_return std::error_code(static_cast<int>(progress.error), ws::protocol_category());
             if (progress.complete)
@@ -48,6 +52,8 @@ task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string
 
 task<result<>> handshake_io::write(std::string_view text)
 {
+    if (trace::handshakes)
+        trace::head(*transport_, trace::direction::sent, text);
     while (!text.empty()) {
         iovec const buffer{const_cast<char*>(text.data()), text.size()};
         ssize_t n = transport_->try_send({&buffer, 1});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // A connection's beginning and end: keep-alive, closing, what becomes of it when its owner has gone.
 #include "ws/connection_core.hpp"
+#include "ws/trace.hpp"
 
 #include <algorithm>
 #include <exception>
@@ -48,9 +49,9 @@ connection_core::extras& connection_core::need_extras()
 }
 
 connection_core::connection_core(transport_ptr t, proto::role role, connection_settings const& settings,
-                                 std::string subprotocol) :
-    loop_(t->loop()), transport_(std::move(t)), settings_(settings), session_(role, settings_->limits),
-    last_received_(loop_.now())
+                                 std::string subprotocol, deflate_agreement agreed) :
+    agreed_(agreed), loop_(t->loop()), transport_(std::move(t)), settings_(settings),
+    session_(role, settings_->limits, static_cast<bool>(agreed)), last_received_(loop_.now())
 {
     if (!subprotocol.empty())
         need_extras().subprotocol = std::move(subprotocol);
@@ -83,21 +84,15 @@ void connection_core::at_turn_end() noexcept
             transport_->resume_receiving();
     }
     flush();
+    if (phase_ == phase::draining || phase_ == phase::dead)
+        deflate_.reset();
+    if (!queued)
+        forget_inflated();
     if (orphaned_ && !transport_ && !queued)
         delete this;
 }
 
 // ---- keep-alive ----------------------------------------------------------------------------------------------------
-
-namespace {
-
-/// A time that a wait of `d` from `t` ends; never beyond what the clock can say.
-clock::time_point later(clock::time_point t, duration d) noexcept
-{
-    return d >= clock::time_point::max() - t ? clock::time_point::max() : t + d;
-}
-
-} // namespace
 
 // A peer that is in the middle of a large frame can't answer between: its bytes count as well.
 clock::time_point connection_core::pong_due() const noexcept
@@ -339,6 +334,14 @@ void connection_core::fail(std::error_code error, ws::close_code code, std::stri
     drain(error);
 }
 
+void connection_core::violated(proto::errc rule) noexcept
+{
+    if (trace::frames)
+        trace::violation(*transport_, proto::message(rule));
+    fail({static_cast<int>(rule), ws::protocol_category()}, static_cast<ws::close_code>(proto::close_code_for(rule)),
+         proto::message(rule));
+}
+
 void connection_core::fail_with_no_memory() noexcept
 {
     if (phase_ == phase::open || phase_ == phase::closing)
@@ -445,6 +448,7 @@ void connection_core::orphan() noexcept
         begin_close(code, {});
     }
     drop_unread();
+    deflate_.reset();
     try {
         auto& last = need_extras().give_up;
         last.core = this;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Receiving: bytes of the transport through the protocol to whoever reads.
 #include "ws/connection_core.hpp"
+#include "ws/trace.hpp"
 
 #include <algorithm>
 #include <new>
@@ -94,7 +95,8 @@ bool connection_core::complete(reading& op) noexcept
 void connection_core::receive_rest(reading const& op) noexcept
 {
     auto const rest = session_.frame_remaining();
-    if (rest < worth_receiving_directly || paused_ || !transport_->receives_directly())
+    if (rest < worth_receiving_directly || paused_ || session_.receiving_compressed() ||
+        !transport_->receives_directly())
         return;
     if (!std::exchange(direct_, true))
         transport_->pause_receiving();
@@ -188,7 +190,9 @@ void connection_core::assemble(piece const& p, std::size_t n)
         assembly_op_ = p.op;
         assembly_starts_ = p.message_start;
     }
-    assembly_.append(p.payload.first(n), loop_.blocks());
+    // A message that is decompressed does not say how large it becomes: it must not have twice its limit on the way.
+    assembly_.append(p.payload.first(n), loop_.blocks(),
+                     agreed_ ? assembly::growth::in_place : assembly::growth::doubled);
 }
 
 bool connection_core::next_piece(piece& out)
@@ -211,10 +215,33 @@ bool connection_core::next_piece(piece& out)
     return pull(out, true);
 }
 
+void connection_core::trace_received(proto::event const& e) const noexcept
+{
+    using kind = proto::event::kind;
+    bool const data = e.what == kind::data;
+    if (!data && e.what != kind::ping && e.what != kind::pong && e.what != kind::close)
+        return;
+    if (data && !e.frame_start)
+        return;
+    proto::frame_header h;
+    h.op = data && !e.message_start ? proto::opcode::continuation : e.op;
+    h.fin = !data || session_.frame_is_final();
+    h.rsv1 = e.compressed && e.message_start;
+    h.length = data ? e.frame_length : e.payload.size();
+    trace::frame(*transport_, trace::direction::received, h, e.payload);
+}
+
 // Takes the next piece of data out of the received bytes, and handles the control frames before it.
 bool connection_core::pull(piece& out, bool wanted)
 {
     while (phase_ == phase::open || phase_ == phase::closing) {
+        if (deflate_ && deflate_->input_waits) {
+            if (!may_inflate())
+                return false;
+            if (inflate(out) && wanted)
+                return true;
+            continue;
+        }
         auto& inbound = transport_->inbound();
         engine::block* const first = inbound.front();
         if (!first) {
@@ -231,6 +258,8 @@ bool connection_core::pull(piece& out, bool wanted)
         auto left = bytes;
         auto const e = session_.next(left);
         inbound.consume(bytes.size() - left.size());
+        if (trace::frames)
+            trace_received(e);
         switch (e.what) {
         case proto::event::kind::need_more:
             if (left.empty() || inbound.merge_front())
@@ -255,10 +284,15 @@ bool connection_core::pull(piece& out, bool wanted)
         case proto::event::kind::pong: received_pong(e.payload); continue;
         case proto::event::kind::close: received_close(e); return false;
         case proto::event::kind::violation:
-            fail({static_cast<int>(e.error), ws::protocol_category()},
-                 static_cast<ws::close_code>(proto::close_code_for(e.error)), proto::message(e.error));
+            violated(e.error);
             return false;
         case proto::event::kind::data:
+            if (e.compressed) {
+                // Dropped or not, what comes later may refer to it, as long as somebody may read that.
+                if (!orphaned_)
+                    start_inflating(e, std::move(keep));
+                continue;
+            }
             if (!wanted)
                 continue;
             out.block = std::move(keep);

@@ -86,9 +86,9 @@ send_queue::segment* send_queue::refer_to(std::span<std::byte const> bytes)
     return s;
 }
 
-void send_queue::add(ws::shared_message::representation& message)
+void send_queue::add(std::span<std::byte const> bytes, ws::shared_message::representation& message)
 {
-    refer_to(message.frame())->keeper = &message;
+    refer_to(bytes)->keeper = &message;
     message.add_reference();
 }
 

@@ -38,8 +38,8 @@ public:
     }
     /// Room for `n` bytes at the end, to be written at once.
     [[nodiscard]] std::byte* extend(std::size_t n, engine::block_pool& pool);
-    /// Refers to the bytes of a message.
-    void add(ws::shared_message::representation& message);
+    /// Refers to bytes of a message's.
+    void add(std::span<std::byte const> bytes, ws::shared_message::representation& message);
     /// Refers to bytes of a block.
     void add(std::span<std::byte const> bytes, engine::block_ref block);
     /// Refers to a writer's bytes, until done() names it.

@@ -2,6 +2,7 @@
 // The server's part of the opening handshake, for whoever has read the request: upgrade(), and the room http.
 #pragma once
 
+#include "ws/deflate.hpp"
 #include "ws/handshake_io.hpp"
 #include "ws/request_data.hpp"
 
@@ -17,6 +18,7 @@ struct server_handshake
     request_data& data;
     bool answered = false;         // an answer has been begun: no other may follow
     bool busy_if_canceled = false; // a cancel is answered with 503, for whoever has time for that
+    deflate_agreement deflate = {};
 };
 
 /// Passes a request to one stop state on to another.

@@ -163,14 +163,23 @@ task<result<std::string>> shake_hands(server_handshake& shake)
     for (auto const& h : options.headers)
         fields.push_back({h.name, h.value});
     std::string text;
+    std::string extensions;
     proto::switching_protocols switching;
     switching.key = head.fields.find("Sec-WebSocket-Key").value_or("");
     switching.subprotocol = subprotocol.name;
     switching.extra = fields;
-    auto const bad = proto::write_switching_protocols(text, switching);
+    auto bad = proto::errc::ok;
+    if (options.deflate.on && !valid(options.deflate))
+        bad = proto::errc::deflate_argument;
+    else if (options.deflate.on)
+        if (auto const agreed = proto::accept_deflate(head.fields, parameters_of(options.deflate), extensions))
+            shake.deflate = {*agreed, proto::role::server};
+    switching.extensions = extensions;
+    if (bad == proto::errc::ok)
+        bad = proto::write_switching_protocols(text, switching);
     if (bad != proto::errc::ok) {
         if (proto::http_status_for(bad) == 0)
-            co_await answer(shake, response::refuse(500)); // a field that the application added
+            co_await answer(shake, response::refuse(500)); // a field that the application added, an option of its
         co_return protocol_error(bad);
     }
     shake.answered = true;
@@ -224,7 +233,8 @@ task<result<ws::connection>> conclude(server_handshake& shake, task<result<std::
         co_return agreed.error();
     }
     co_return ws::connection(new connection_core(shake.io.take(), proto::role::server,
-                                                 connection_settings(shake.options), std::move(*agreed)));
+                                                 connection_settings(shake.options), std::move(*agreed),
+                                                 shake.deflate));
 }
 
 namespace {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Sending: frames into the queue, and the queue out, once a turn.
 #include "ws/connection_core.hpp"
+#include "ws/trace.hpp"
 
 #include "ws/random.hpp"
 
@@ -34,18 +35,25 @@ void destroy(T* p) noexcept
 
 // `keeper` has the payload's bytes: a block, or the waiting writer.
 template <class Keeper>
-void connection_core::queue_reference(ws::frame const& f, Keeper&& keeper)
+void connection_core::queue_reference(parts const& f, proto::mask_key key, Keeper&& keeper)
 {
-    auto op = static_cast<proto::opcode>(f.op);
-    (void)session_.start_frame(op, f.fin);
-    want_turn_end();
-    queue_header(op, f.fin, f.payload.size(), {}, 0);
+    queue_header(f, key, 0);
     try {
         queue_.add(f.payload, std::forward<Keeper>(keeper));
     } catch (std::bad_alloc const&) { // no close frame can follow half a frame
         lose(std::make_error_code(std::errc::not_enough_memory), true);
         throw;
     }
+}
+template void connection_core::queue_reference(parts const&, proto::mask_key, engine::block_ref&&);
+
+// Takes a frame, whose turn it is, as sent: gives what it is made of.
+connection_core::parts connection_core::begin_frame(outgoing_frame const& f) noexcept
+{
+    auto op = static_cast<proto::opcode>(f.op);
+    (void)session_.start_frame(op, f.fin); // may_queue() has checked
+    want_turn_end();
+    return {op, f.fin, false, f.payload};
 }
 
 bool connection_core::start(ws::connection::write_operation& op, std::coroutine_handle<> h, context const& env) noexcept
@@ -64,7 +72,7 @@ bool connection_core::start(ws::connection::write_operation& op, std::coroutine_
             return false;
         waiter = new (frame_allocate(sizeof(write_waiter))) write_waiter(*this, op.frame_);
         if (now)
-            queue_reference(waiter->frame, *waiter);
+            queue_reference(begin_frame(waiter->frame), {}, *waiter);
         else
             wait_for_turn(*waiter);
     } catch (std::bad_alloc const&) {
@@ -127,10 +135,12 @@ void connection_core::wait_for_turn(write_waiter& w) noexcept
         waiting_tail_ = &w;
 }
 
-// Queues a frame whose writer need not wait: its payload is copied, or the block that holds it is kept. False, and
-// nothing done, for a large one that lies elsewhere.
-bool connection_core::queue_at_once(ws::frame const& f)
+// Queues a frame whose writer need not wait: its payload is compressed or copied, or the block that holds it is kept.
+// False, and nothing done, for a large one that lies elsewhere.
+bool connection_core::queue_at_once(outgoing_frame const& f)
 {
+    if (compresses(f) && queue_compressed(f))
+        return true;
     bool const server = session_.self() == proto::role::server; // a client's is masked, on its way into the queue
     engine::block_ref holder;
     if (server)
@@ -138,13 +148,10 @@ bool connection_core::queue_at_once(ws::frame const& f)
     if (server && !holder && f.payload.size() >= large_payload)
         return false;
     if (holder) {
-        queue_reference(f, std::move(holder));
+        queue_reference(begin_frame(f), {}, std::move(holder));
         return true;
     }
-    auto op = static_cast<proto::opcode>(f.op);
-    (void)session_.start_frame(op, f.fin); // may_queue() has checked
-    want_turn_end();
-    queue_frame(op, f.fin, f.payload);
+    queue_frame(begin_frame(f));
     return true;
 }
 
@@ -159,33 +166,44 @@ engine::block_ref connection_core::holder_of(std::span<std::byte const> bytes) c
     return {};
 }
 
-std::byte* connection_core::queue_header(proto::opcode op, bool fin, std::size_t length, proto::mask_key key,
-                                         std::size_t room)
+void connection_core::trace_sent(parts const& f) const noexcept
 {
+    proto::frame_header h;
+    h.op = f.op;
+    h.fin = f.fin;
+    h.rsv1 = f.rsv1;
+    h.length = f.payload.size();
+    trace::frame(*transport_, trace::direction::sent, h, f.payload);
+}
+
+std::byte* connection_core::queue_header(parts const& f, proto::mask_key key, std::size_t room)
+{
+    if (trace::frames)
+        trace_sent(f);
     std::array<std::byte, proto::max_header_size> header;
-    std::size_t const n = session_.encode_header(op, fin, false, length, key, header);
+    std::size_t const n = session_.encode_header(f.op, f.fin, f.rsv1, f.payload.size(), key, header);
     std::byte* const at = queue_.extend(n + room, loop_.blocks());
     std::memcpy(at, header.data(), n);
     return at + n;
 }
 
-void connection_core::queue_frame(proto::opcode op, bool fin, std::span<std::byte const> payload)
+void connection_core::queue_frame(parts const& f)
 {
     bool const masked = session_.self() == proto::role::client;
     auto const key = masked ? fresh_mask() : proto::mask_key{};
-    std::byte* const at = queue_header(op, fin, payload.size(), key, payload.size());
-    if (payload.empty())
+    std::byte* const at = queue_header(f, key, f.payload.size());
+    if (f.payload.empty())
         return;
     if (masked)
-        proto::mask_copy(at, payload, key);
+        proto::mask_copy(at, f.payload, key);
     else
-        std::memcpy(at, payload.data(), payload.size());
+        std::memcpy(at, f.payload.data(), f.payload.size());
 }
 
 void connection_core::queue_control(proto::opcode op, std::span<std::byte const> payload)
 {
     if (session_.start_frame(op, true) == proto::errc::ok)
-        queue_frame(op, true, payload);
+        queue_frame({op, true, false, payload});
     want_turn_end();
 }
 
@@ -193,12 +211,20 @@ void connection_core::queue_shared(ws::shared_message::representation& message)
 {
     auto opcode = message.op;
     (void)session_.start_frame(opcode, true);
+    auto const form = form_of(message);
+    parts const frame{opcode, true, form.compressed, form.payload};
     // A client must mask each copy with its own key. A server refers to the first of a turn, and to large ones: many
     // small ones would take more for the references than for the bytes.
-    if (session_.self() == proto::role::client || (!queue_.empty() && message.frame().size() <= copied_share))
-        queue_frame(opcode, true, message.payload());
-    else
-        queue_.add(message);
+    if (session_.self() == proto::role::client || (!queue_.empty() && form.frame.size() <= copied_share)) {
+        queue_frame(frame);
+    } else {
+        if (trace::frames)
+            trace_sent(frame);
+        queue_.add(form.frame, message);
+    }
+    // The peer's window has these bytes now, and that of this connection's own compressor has not.
+    if (form.compressed && deflate_)
+        deflate_->stale = true;
     want_turn_end();
 }
 
@@ -208,7 +234,8 @@ ws::posted connection_core::post(ws::shared_message const& m) noexcept
         return ws::posted::closed;
     auto& message = *m.rep();
     std::size_t const before = queue_.size() + waiting_posts_;
-    if (settings_->send_limit != 0 && before > 0 && before + message.frame().size() > settings_->send_limit)
+    auto const limit = settings_->send_limit;
+    if (limit != 0 && before > 0 && (before >= limit || form_of(message).frame.size() > limit - before))
         return ws::posted::full;
     try {
         if (!waiting_head_ && !session_.sending_message()) {
@@ -268,7 +295,7 @@ void connection_core::queue_waiting() noexcept
             } else if (queue_at_once(writer->frame)) {
                 writer->wake();
             } else {
-                queue_reference(writer->frame, *writer);
+                queue_reference(begin_frame(writer->frame), {}, *writer);
             }
         } catch (std::bad_alloc const&) {
             fail_with_no_memory();

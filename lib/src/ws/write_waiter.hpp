@@ -15,9 +15,9 @@ struct queued_write
 /// A write that could not be done at once: it waits for its turn, or until its bytes, which are not copied, are sent.
 struct write_waiter : suspension, queued_write
 {
-    write_waiter(connection_core& c, ws::frame const& f) noexcept : core(c), frame(f) {}
+    write_waiter(connection_core& c, outgoing_frame const& f) noexcept : core(c), frame(f) {}
     connection_core& core;
-    ws::frame frame;
+    outgoing_frame frame;
     std::error_code error;
 };
 
