@@ -2,6 +2,8 @@
 // Requests, their bodies, and responses on one connection.
 #include "http/harness.hpp"
 
+#include "child.hpp"
+
 #include "proto/error.hpp"
 
 using namespace http_test;
@@ -36,6 +38,37 @@ task<response> wait_for_cancel(bool& started, bool& canceled)
 }
 
 } // namespace
+
+TEST_CASE("responses to trace", "[.fresh]")
+{
+    server app;
+    app.page("/page", "a secret page");
+    app.get("/stream", [](request&) -> task<response> {
+        co_return response::streamed("text/plain", [](body_writer& out) -> task<> {
+            auto const sent = co_await out.write("a secret piece");
+            CHECK(sent);
+        });
+    });
+    app.get("/large", [](request&) -> task<response> {
+        co_return response(200, std::string(100'000, 's') + "\r\na secret line\r\n");
+    });
+    for (char const* path : {"/page", "/stream", "/large"})
+        CHECK(ask(app, request_for(path, "Connection: close\r\n")).body.find("a secret") != std::string::npos);
+}
+
+TEST_CASE("WRING_TRACE=handshake shows the heads of plain HTTP, and nothing of the bodies")
+{
+    ::setenv("WRING_TRACE", "handshake", 1);
+    auto const end = test::in_fresh_process("responses to trace");
+    ::unsetenv("WRING_TRACE");
+    INFO(end.output);
+    CHECK(end.exited_with(0));
+    for (char const* line : {" < GET /page HTTP/1.1\n", " < GET /large HTTP/1.1\n", " > HTTP/1.1 200 OK\n",
+                             " > (13 bytes of body)\n", " > Transfer-Encoding: chunked\n"})
+        CHECK(end.says(line));
+    CHECK_FALSE(end.says("secret"));
+    CHECK_FALSE(end.says("sss"));
+}
 
 // ---- one request after the other -----------------------------------------------------------------------------------
 

@@ -319,6 +319,30 @@ TEST_CASE("the limits of a route's options are its connections'")
     });
 }
 
+TEST_CASE("a route may compress, and the others do not")
+{
+    server app;
+    app.ws("/small", echo, {.deflate = {.on = true}});
+    app.ws("/plain", echo);
+    on_loop([](server& a) -> task<> {
+        for (std::string const path : {"small", "plain"}) {
+            auto [ours, theirs] = make_stream_pair();
+            scope serving;
+            serving.spawn(a.serve(std::move(theirs)));
+            auto ws = co_await connect_over(std::move(ours), "ws://test/" + path);
+            CHECK(ws.value().deflates() == (path == "small"));
+            std::string const text(100'000, 'x');
+            auto const sent = co_await ws->write(text);
+            CHECK(sent);
+            auto const back = co_await ws->read();
+            CHECK(back.value().text() == text);
+            auto const closed = co_await ws->close();
+            CHECK(closed);
+            co_await serving.join();
+        }
+    }(app));
+}
+
 TEST_CASE("pages and WebSockets share a path")
 {
     server app;

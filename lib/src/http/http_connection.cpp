@@ -103,7 +103,7 @@ private:
     task<next> send(response const& r);
     task<next> refuse(proto::errc why, std::string_view allow = {});
     task<next> send_text(std::string const& head, std::string_view body);
-    task<result<>> write(std::string_view text);
+    task<result<>> write(std::string_view text, bool with_head = false);
 
     task<result<std::string_view>> next_piece() override;
     task<result<>> write_piece(std::string_view piece) override;
@@ -469,13 +469,13 @@ task<http_connection::next> http_connection::send_text(std::string const& head, 
 {
     result<> sent;
     if (body.empty()) {
-        sent = co_await write(head);
+        sent = co_await write(head, true);
     } else if (body.size() <= gather_size) {
         std::string both = head;
         both.append(body);
-        sent = co_await write(both);
+        sent = co_await write(both, true);
     } else {
-        sent = co_await write(head);
+        sent = co_await write(head, true);
         if (sent)
             sent = co_await write(body);
     }
@@ -485,12 +485,12 @@ task<http_connection::next> http_connection::send_text(std::string const& head, 
     co_return next::gone;
 }
 
-task<result<>> http_connection::write(std::string_view text)
+task<result<>> http_connection::write(std::string_view text, bool with_head)
 {
     while (!text.empty()) {
         auto const piece = text.substr(0, write_size);
         auto const limit = options_.write_timeout > duration::zero() ? options_.write_timeout : duration::max();
-        auto const sent = co_await timeout(limit, io_.write(piece));
+        auto const sent = co_await timeout(limit, io_.write(piece, std::exchange(with_head, false)));
         if (!sent)
             co_return sent.error();
         text.remove_prefix(piece.size());

@@ -50,9 +50,9 @@ task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string
     }
 }
 
-task<result<>> handshake_io::write(std::string_view text)
+task<result<>> handshake_io::write(std::string_view text, bool with_head)
 {
-    if (trace::handshakes)
+    if (with_head && trace::handshakes)
         trace::head(*transport_, trace::direction::sent, text);
     while (!text.empty()) {
         iovec const buffer{const_cast<char*>(text.data()), text.size()};

@@ -41,8 +41,8 @@ public:
     /// comes in protocol_category().
     task<result<>> read_head(proto::head_scanner& scanner, std::string& text);
 
-    /// Sends all of `text`, which must live until then.
-    task<result<>> write(std::string_view text);
+    /// Sends all of `text`, which must live until then. `with_head`: it begins with a head, for a trace to show.
+    task<result<>> write(std::string_view text, bool with_head = true);
 
 private:
     static constexpr std::size_t read_ahead = 16 * 1024; // bytes behind the head before receiving pauses
