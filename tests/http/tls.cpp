@@ -147,6 +147,13 @@ TEST_CASE("handlers and hooks see what TLS has agreed on, and who the client is"
     CHECK(after == 1);
 }
 
+TEST_CASE("a client's context is none to listen with")
+{
+    server app;
+    CHECK_THROWS_AS(app.listen("127.0.0.1:0", pki().connecting), std::invalid_argument);
+    CHECK_THROWS_AS(app.listen_inherited({}, pki().connecting), std::invalid_argument);
+}
+
 TEST_CASE("without TLS there is nothing to know of it")
 {
     server app;

@@ -112,7 +112,8 @@ public:
 
     /// Listens on `where` (see listener::bind) once serve() runs. Any number of times.
     void listen(std::string where, listen_options options = {});
-    /// The same for `https://` and `wss://`: TLS is spoken there, with a server's context. Its reload() is heeded.
+    /// The same for `https://` and `wss://`: TLS is spoken there. Throws std::invalid_argument for a client's context. A
+    /// reload() of it is heeded while the server serves.
     void listen(std::string where, tls::context with, listen_options options = {});
 
     /// Serves the listening sockets that the service manager has handed over (systemd's socket activation: LISTEN_FDS,

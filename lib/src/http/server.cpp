@@ -4,12 +4,25 @@
 
 #include "http/server_core.hpp"
 #include "proto/percent.hpp"
+#include "tls/context.hpp"
 
 #include <stdexcept>
 
 namespace wring {
 
 using detail::route_target;
+
+namespace {
+
+/// A client's context would fail in each handshake, when nobody looks any more.
+tls::context a_servers(tls::context with)
+{
+    if (!with.core().is_server())
+        throw std::invalid_argument("a server listens with a server's TLS context, not a client's");
+    return with;
+}
+
+} // namespace
 
 server::server(server_options options) : core_(std::make_unique<detail::server_core>(options)) {}
 
@@ -28,7 +41,7 @@ void server::listen(std::string where, listen_options options)
 void server::listen(std::string where, tls::context with, listen_options options)
 {
     core_->check_setting_up();
-    core_->places.push_back({std::move(where), -1, options, std::move(with)});
+    core_->places.push_back({std::move(where), -1, options, a_servers(std::move(with))});
 }
 
 std::size_t server::listen_inherited(std::string_view name, listen_options options)
@@ -38,7 +51,7 @@ std::size_t server::listen_inherited(std::string_view name, listen_options optio
 
 std::size_t server::listen_inherited(std::string_view name, tls::context with, listen_options options)
 {
-    return core_->inherit(name, std::move(with), options);
+    return core_->inherit(name, a_servers(std::move(with)), options);
 }
 
 void server::trust_proxies(std::string_view list)
