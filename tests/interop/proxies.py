@@ -80,7 +80,8 @@ class Proxy:
                     writer.close()
                     return
                 except (FileNotFoundError, ConnectionRefusedError):
-                    check(self.process.returncode is None, f"{kind} has ended: {(await self.process.stdout.read()).decode()}")
+                    if self.process.returncode is not None:
+                        check(False, f"{kind} has ended: {(await self.process.stdout.read()).decode()}")
                     await asyncio.sleep(0.02)
         await wait(listens(), f"{kind} to listen")
         return self
