@@ -52,7 +52,7 @@ inline command_line parse_command_line(int argc, char** argv, char const* about,
                      "  --tls-cert FILE   the server's certificate and its chain (PEM): then wss:// is spoken\n"
                      "  --tls-key FILE    its private key; SIGHUP reads both files again\n"
                      "  --deflate         compress messages where the client can (permessage-deflate)\n"
-                     "  --takeover        the same, with windows that are kept from message to message\n"
+                     "  --takeover        the same, with windows that are kept, so small messages become smaller too\n"
                      "  --max-message N   bytes of a message at most (default 1048576; 0: no limit)\n"
                      "  --max-fragments N frames of a message at most (default 1024; 0: no limit)\n"
                      "  --subprotocol NAME  picked if the client offers it; may repeat, preferred first\n"
@@ -103,7 +103,9 @@ inline command_line parse_command_line(int argc, char** argv, char const* about,
         case 'c': cert = optarg; break;
         case 'k': key = optarg; break;
         case 'd': options.ws.deflate.on = true; break;
-        case 'o': options.ws.deflate = {.on = true, .server_takeover = true, .client_takeover = true}; break;
+        case 'o':
+            options.ws.deflate = {.on = true, .server_takeover = true, .client_takeover = true, .threshold = 32};
+            break;
         case 'm': options.ws.max_message = options.ws.max_frame = number("not a number of bytes", 1UL << 31); break;
         case 'f': options.ws.max_fragments = number("not a number of frames", 1UL << 31); break;
         case 's': subprotocols.append(subprotocols.empty() ? "" : ",").append(optarg); break;
@@ -246,7 +248,7 @@ inline client_options parse_client_options(int argc, char** argv)
         else if (c == 'i')
             trust.dangerously_skip_verification = true;
         else if (c == 'n' || c == 'k')
-            options.deflate = {.on = c == 'k', .server_takeover = c == 'k', .client_takeover = c == 'k'};
+            options.deflate = {.on = c == 'k', .server_takeover = true, .client_takeover = true, .threshold = 32};
         else if (c == 'e' && engine)
             options.run.engine = *engine;
         else

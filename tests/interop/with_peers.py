@@ -198,7 +198,7 @@ class Scenarios:
             for offer, agreed in self.OFFERS:
                 if self.peer.name == "websockets" and offer.get("client_max_window_bits") == 8:
                     continue        # it has no such compressor, and does not even ask for one
-                connection = await self.peer.connect(server.url + "/echo", deflate=offer)
+                connection = await self.connect(server.url + "/echo", deflate=offer)
                 same(connection.deflates, agreed, f"whether {offer} was agreed on with {option}")
                 await self.both_ways(connection)
                 same((await connection.close()).code, 1000, "the close code")
@@ -207,7 +207,7 @@ class Scenarios:
     async def deflate_off(self):
         for option, deflate in (((), {}), (("--deflate",), False)):
             server = await self.server("echo_server", *option)
-            connection = await self.peer.connect(server.url + "/echo", deflate=deflate)
+            connection = await self.connect(server.url + "/echo", deflate=deflate)
             same(connection.deflates, False, "whether compression was agreed on")
             await self.both_ways(connection, ["hello", text_of(1000)])
             await connection.close()
@@ -216,7 +216,7 @@ class Scenarios:
     async def deflate_bomb(self):
         """More than the limit, though it is little when it comes."""
         server = await self.server("echo_server", "--deflate", "--max-message", "100000")
-        connection = await self.peer.connect(server.url + "/echo", deflate={})
+        connection = await self.connect(server.url + "/echo", deflate={})
         await self.both_ways(connection, ["x" * 100_000, b"y" * 100_000])
         await connection.send("z" * 100_001)
         end = await connection.receive()
@@ -228,7 +228,7 @@ class Scenarios:
     async def limits(self):
         """The limits of the command line: larger messages, more frames."""
         server = await self.server("echo_server", "--max-message", str(3 * MEBIBYTE), "--max-fragments", "4")
-        connection = await self.peer.connect(server.url + "/echo", deflate=False)
+        connection = await self.connect(server.url + "/echo", deflate=False)
         await self.both_ways(connection, [bytes_of(3 * MEBIBYTE), ["one", "two", "three"]])
         await connection.send(["one", "two", "three", "four", "five"])   # python's has an empty frame at the end as well
         end = await connection.receive()
@@ -245,7 +245,7 @@ class Scenarios:
                       False]
             members = []
             for at, offer in enumerate(offers):
-                members.append(await self.peer.connect(server.url + "/hub?name=ada", deflate=offer))
+                members.append(await self.connect(server.url + "/hub?name=ada", deflate=offer))
                 same(members[-1].deflates, offer is not False, f"whether {offer} was agreed on")
                 for member in members:
                     same(await member.receive(), f"* ada {at + 1} joined, {at + 1} here", "the notice")

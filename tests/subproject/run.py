@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the parent project beside this file with wring as its subproject, looks at how it was compiled, and runs it.
 
-usage: run.py SCRATCH COMPILER     SCRATCH is a folder for the parent and its build; it is kept, so that the next run is quick
+usage: run.py SCRATCH COMPILER...  SCRATCH is a folder for the parent and its build; it is kept, so that the next run is quick
 """
 import json
 import os
@@ -39,7 +39,7 @@ def call(command, **more):
 def asio_overlay(parent, compiler):
     """Debian's Asio has no .pc file: here it is a subproject of the parent's, whose headers are links to the installed ones.
     Gives its include folder."""
-    done = call([compiler, "-M", "-x", "c++", "-DASIO_STANDALONE", "-"], input="#include <asio/version.hpp>\n")
+    done = call([*compiler, "-M", "-x", "c++", "-DASIO_STANDALONE", "-"], input="#include <asio/version.hpp>\n")
     headers = pathlib.Path(re.search(r"\S+(?=/asio/version\.hpp)", done.stdout).group(0))
     wrap = parent / "subprojects" / "asio.wrap"
     folder = parent / "subprojects" / "asio"
@@ -67,8 +67,8 @@ def main():
 
     # Distributions keep every header in one folder, where nothing can be seen to leak. So each dependency gets an include
     # folder of its own here: wring's files must be compiled with it and the parent's must not.
-    env = dict(os.environ, CXX=sys.argv[2])
-    asio = asio_overlay(parent, sys.argv[2])
+    env = dict(os.environ, CXX=shlex.join(sys.argv[2:]))
+    asio = asio_overlay(parent, sys.argv[2:])
     for name in PRIVATE:
         found = call(["pkg-config", "--variable=pcfiledir", name]).stdout.strip()
         original = pathlib.Path(found) / f"{name}.pc"

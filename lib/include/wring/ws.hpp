@@ -249,6 +249,8 @@ struct connect_options
     duration close_timeout = std::chrono::seconds(5);        ///< for the peer's close frame, and its end of the stream
 };
 
+static_assert(std::is_trivially_destructible_v<write_options>);
+static_assert(std::is_trivially_destructible_v<deflate_options>);
 static_assert(std::is_trivially_destructible_v<upgrade_options>, "g++ 12 destroys such temporaries twice");
 static_assert(std::is_trivially_destructible_v<connect_options>, "g++ 12 destroys such temporaries twice");
 
