@@ -311,6 +311,23 @@ TEST_CASE("D1: close_notify is the end, though the stream below goes on")
     });
 }
 
+TEST_CASE("D1: what comes behind close_notify is not kept")
+{
+    on_loop([]() -> task<> {
+        auto pair = co_await against_raw(kind::memory);
+        auto const& blocks = detail::loop_core::current()->blocks();
+        auto const before = blocks.lent();
+        co_await pair.raw.close_notify();
+        std::byte byte[1];
+        auto const got = co_await pair.ours.read_some(byte);
+        CHECK(got.error() == errc::end_of_stream);
+        auto const rest = pattern(4 << 20);
+        auto const sent = co_await timeout(500ms, pair.raw.below.write(rest));
+        (void)sent; // whether it is taken is another matter
+        CHECK(blocks.lent() < before + 40);
+    }());
+}
+
 TEST_CASE("shutdown() and the end of a stream send close_notify, and then the end below")
 {
     for (bool const by_end : {false, true})

@@ -77,7 +77,11 @@ public:
     [[nodiscard]] std::vector<std::unique_ptr<listener>> const& listeners() const noexcept { return listeners_; }
 
     /// Completes when the server is asked to stop; a cancel is such a request.
-    task<> asked() { co_await asked_.wait(); }
+    task<> asked()
+    {
+        auto const stop = co_await asked_.wait();
+        (void)stop; // a cancel is one too
+    }
     /// The same, and when there is no connection left.
     task<> asked_or_alone();
     void ask() noexcept

@@ -251,7 +251,9 @@ private:
                 std::exchange(shaking_, nullptr)->wake();
             return;
         }
-        if (receiving_)
+        if (ended_)
+            inner_->inbound().clear(); // what comes behind the end is for nobody
+        else if (receiving_)
             receive();
         else if (inner_->inbound().size() >= kept_unasked && !blocked_)
             inner_->pause_receiving();
