@@ -674,7 +674,7 @@ TEST_CASE("a streamed response comes in pieces, each at once, and has an end")
         event go;
         next_piece = &go;
         app.get("/stream", [](request&) -> task<response> {
-            int const captured = 7;
+            int captured = 7; // no constant: it must be there when the stream runs
             co_return response::streamed("text/event-stream", [captured](body_writer& out) -> task<> {
                 for (int i = 0; i < 3; ++i) {
                     auto const sent =
