@@ -178,7 +178,7 @@ task<> try_all(std::string folder)
     }
 
     scope other;
-    server app;
+    class server app;
     endpoint at;
     app.on_listening([&](endpoint const& there) { at = there; });
     auto const fresh = tls::context::server(chain, key).value();
