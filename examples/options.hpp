@@ -194,10 +194,30 @@ struct client_options
     std::string url;
     std::string origin;
     std::string subprotocols;
+    std::string proxy;
     std::vector<wring::header> headers; // views of the command line
     wring::tls::context const* tls = nullptr; // null: the system's trust
     wring::ws::deflate_options deflate{.on = true};
+    std::uint32_t max_redirects = 0;
+    bool environment = false; // names the proxy
+    bool reconnect = false;
     wring::run_options run;
+
+    /// What connect() takes; views of this.
+    [[nodiscard]] wring::ws::connect_options connecting(wring::ws::refusal* refused = nullptr) const
+    {
+        wring::ws::connect_options o;
+        o.subprotocols = subprotocols;
+        o.origin = origin;
+        o.headers = headers;
+        o.tls = o.proxy_tls = tls;
+        o.deflate = deflate;
+        o.refusal = refused;
+        o.max_redirects = max_redirects;
+        o.proxy = proxy;
+        o.proxy_from_environment = environment;
+        return o;
+    }
 };
 
 /// Reads the client's options. Ends the program on --help (0) and on bad usage (2).
@@ -211,10 +231,14 @@ inline client_options parse_client_options(int argc, char** argv)
                      "  --origin ORIGIN           the page that it claims to come from\n"
                      "  --header 'Name: value'    added to the request; may repeat\n"
                      "  --subprotocol NAME        offered to the server; may repeat\n"
-                     "  --ca FILE                 authorities to trust (PEM) in place of the system's, for wss://\n"
+                     "  --ca FILE                 authorities to trust (PEM) in place of the system's\n"
                      "  --insecure-skip-verify    trust whoever answers: for tests only\n"
                      "  --no-deflate              do not offer to compress messages\n"
                      "  --takeover                compress them with reference to those before\n"
+                     "  --max-redirects N         follow so many (default 0)\n"
+                     "  --proxy URL               http://, https:// or socks5://[USER:PASSWORD@]HOST[:PORT];\n"
+                     "                            env: what http_proxy, https_proxy, all_proxy and no_proxy say\n"
+                     "  --reconnect               connect again when the connection is lost\n"
                      "  --engine NAME             auto, uring or asio (default auto)\n"
                      "  --help                    this text\n",
                      argv[0]);
@@ -227,6 +251,9 @@ inline client_options parse_client_options(int argc, char** argv)
                             {"insecure-skip-verify", no_argument, nullptr, 'i'},
                             {"no-deflate", no_argument, nullptr, 'n'},
                             {"takeover", no_argument, nullptr, 'k'},
+                            {"max-redirects", required_argument, nullptr, 'm'},
+                            {"proxy", required_argument, nullptr, 'p'},
+                            {"reconnect", no_argument, nullptr, 'r'},
                             {"engine", required_argument, nullptr, 'e'},
                             {"help", no_argument, nullptr, 'h'},
                             {}};
@@ -249,6 +276,14 @@ inline client_options parse_client_options(int argc, char** argv)
             trust.dangerously_skip_verification = true;
         else if (c == 'n' || c == 'k')
             options.deflate = {.on = c == 'k', .server_takeover = true, .client_takeover = true, .threshold = 32};
+        else if (c == 'm' && !value.empty() && value.size() < 6 && value.find_first_not_of("0123456789") == value.npos)
+            options.max_redirects = static_cast<std::uint32_t>(std::stoul(std::string(value)));
+        else if (c == 'p' && value == "env")
+            options.environment = true;
+        else if (c == 'p')
+            options.proxy = value;
+        else if (c == 'r')
+            options.reconnect = true;
         else if (c == 'e' && engine)
             options.run.engine = *engine;
         else

@@ -2,6 +2,8 @@
 // docs/howto/limits.md and docs/reference/options.md: setting limits, and the defaults that the pages name.
 #include "program.hpp"
 
+#include <wring/reconnect.hpp>
+
 using namespace wring;
 using namespace std::chrono_literals;
 
@@ -47,6 +49,7 @@ task<> serve(listener& server, task<> (*session)(stream), std::size_t most)
 
 constexpr ws::upgrade_options u;
 constexpr ws::connect_options c;
+constexpr ws::reconnect_options rc;
 constexpr run_options r;
 constexpr listen_options l;
 constexpr server_options s;
@@ -77,6 +80,11 @@ static_assert(c.max_message == mi && c.max_frame == mi && c.max_fragments == 102
 static_assert(c.send_limit == mi && c.read_limit == 64 * ki);
 static_assert(c.handshake_timeout == 10s && c.ping_interval == 20s && c.pong_timeout == 20s);
 static_assert(c.idle_timeout == 60s && c.close_timeout == 5s);
+static_assert(c.cookies.empty() && !c.tls && !c.refusal && c.max_redirects == 0 && !c.insecure_redirects);
+static_assert(!c.proxy_from_environment && c.proxy.empty() && !c.proxy_tls);
+static_assert(rc.min_delay == 500ms && rc.max_delay == 30s && rc.factor == 2 && rc.stable_after == 10s);
+static_assert(rc.max_failures == 0 && rc.outbox_limit == mi && rc.when_full == ws::outbox_policy::wait);
+static_assert(!rc.on_open && !rc.on_change && !rc.is_final);
 static_assert(r.threads == 1 && r.engine == engine_kind::automatic && !r.pin && r.handle_signals);
 static_assert(r.receive_buffer_size == 16 * ki && r.receive_buffers == 64);
 static_assert(r.submission_entries == 512 && r.completion_entries == 4096 && r.drain == 10s);

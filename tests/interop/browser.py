@@ -26,6 +26,7 @@ class Browser:
     """Chromium, spoken to by its DevTools protocol."""
 
     async def start(self, program, profile):
+        import websockets
         self.process = await asyncio.create_subprocess_exec(
             program, *FLAGS, f"--user-data-dir={profile}", "about:blank", stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
@@ -471,7 +472,7 @@ if __name__ == "__main__":
     if not program:
         harness.skip("there is no Chromium (tools/setup --tests installs it)")
     try:
-        import websockets
+        import websockets  # noqa: F401
     except ImportError:
         harness.skip("python3-websockets is missing (tools/setup --tests installs it)")
     given.screenshots.mkdir(parents=True, exist_ok=True)

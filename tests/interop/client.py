@@ -15,8 +15,8 @@ class Scenarios:
     def serve(self, name, where="127.0.0.1:0"):
         return Program.start(name, "--bind", where, "--engine", self.engine, ready=1)
 
-    def call(self, *arguments, text=""):
-        return call("client", *arguments, "--engine", self.engine, text=text)
+    def call(self, *arguments, text="", env=None):
+        return call("client", *arguments, "--engine", self.engine, text=text, env=env)
 
     async def lines(self):
         for where in ("127.0.0.1:0", "[::1]:0", "unix:" + self.suite.path()):
@@ -82,10 +82,11 @@ class Scenarios:
         for url, options, why in ((server.url, (), "self-signed certificate"),
                                   (server.url, ("--ca", other.cert), "self-signed certificate"),
                                   (f"wss://127.0.0.1:{port}", ("--ca", "/no/such/file"), "/no/such/file: No such file or directory"),
-                                  (f"ws://127.0.0.1:{port}", (), "400")):
+                                  (f"ws://127.0.0.1:{port}", (), "HTTP status 400\nthis port speaks TLS")):
             status, output, errors = await self.call(url + "/", *options, text="hello\n")
             same((status, output), (1, ""), f"how the client ended for {url} {options}")
-            check(why in errors and errors.count("\n") == 1, f"errors of the client for {url} {options}: {errors!r}")
+            check(why in errors and errors.strip().count("\n") == why.count("\n"),
+                  f"errors of the client for {url} {options}: {errors!r}")
         await server.stop()
         elsewhere = await Program.start("echo_server", "--bind", "127.0.0.1:0", "--engine", self.engine, *other.options, ready=1)
         status, output, errors = await self.call(elsewhere.url + "/", "--ca", other.cert)
@@ -190,19 +191,133 @@ class Scenarios:
             same((status, output), (1, ""), f"how the client ended for {bad!r}")
         await server.stop()
 
+    async def refused(self):
+        """What a server says that refuses is shown."""
+        async def refuse(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nmembers \r\n4\r\nonly\r\n0\r\n\r\n")
+            writer.close()
+        async with Listening(refuse) as port:
+            status, output, errors = await self.call(f"ws://127.0.0.1:{port}/", text="hello\n")
+        same((status, output), (1, ""), "how the client ended")
+        check("HTTP status 403" in errors and "members only" in errors, f"errors of the client: {errors!r}")
+
+    async def redirect(self):
+        server = await self.serve("echo_server")
+        async def redirect(reader, writer):
+            head = await reader.readuntil(b"\r\n\r\n")
+            where = server.url.replace("ws://", "http://") + "/echo" if b"/second" in head else "/second"
+            writer.write(f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode())
+            writer.close()
+        async with Listening(redirect) as port:
+            url = f"ws://127.0.0.1:{port}/first"
+            same(await self.call("--max-redirects", "2", url, text="hello\n"), (0, "hello\n", ""), "how the client ended")
+            for arguments in ((), ("--max-redirects", "1")):
+                status, output, errors = await self.call(*arguments, url, text="hello\n")
+                same((status, output), (1, ""), "how the client ended")
+                check("HTTP status 302" in errors, f"errors of the client: {errors!r}")
+        await server.stop()
+
+    async def proxy(self):
+        """A CONNECT proxy of Python's, which resolves the name that only it knows."""
+        server = await self.serve("echo_server")
+        seen = []
+        async def proxy(reader, writer):
+            head = (await reader.read(3))
+            if head[0] == 5:                        # SOCKS
+                writer.write(b"\5\2")
+                await reader.read(100)
+                writer.close()
+                return
+            head = (head + await reader.readuntil(b"\r\n\r\n")).decode()
+            seen.append(head)
+            if "Proxy-Authorization: Basic dTpw\r\n" not in head:
+                writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+                writer.close()
+                return
+            port = int(server.url.rsplit(":", 1)[1])
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"HTTP/1.0 200 Connection established\r\n\r\n")
+            await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+        async with Listening(proxy) as port:
+            url = "ws://only.the.proxy.knows.test:81/echo"
+            for arguments, extra in ((("--proxy", f"http://u:p@127.0.0.1:{port}"), {}),
+                                     (("--proxy", "env"), {"http_proxy": f"http://u:p@127.0.0.1:{port}"})):
+                same(await self.call(*arguments, url, text="hello\n", env=extra), (0, "hello\n", ""), "how the client ended")
+                check(seen[-1].startswith("CONNECT only.the.proxy.knows.test:81 HTTP/1.1\r\n"), f"the request: {seen[-1]!r}")
+            status, output, errors = await self.call("--proxy", f"http://u:x@127.0.0.1:{port}", url, text="hello\n")
+            same((status, output), (1, ""), "how the client ended")
+            check("at the proxy" in errors and "407" in errors, f"errors of the client: {errors!r}")
+            for scheme in ("http", "socks5"):       # nothing secret in a trace
+                status, output, errors = await self.call("--proxy", f"{scheme}://u:secret@127.0.0.1:{port}", url,
+                                                         env={"WRING_TRACE": "handshake,frames"})
+                same(status, 1, "how the client ended")
+                check("secret" not in errors and "dTpzZWNyZXQ" not in errors, f"the trace: {errors!r}")
+        await server.stop()
+
+    async def reconnect(self):
+        """The server is killed and started again at the same place; the client goes on."""
+        where = "unix:" + self.suite.path()
+        server = await self.serve("echo_server", where)
+        client = await Program.start("client", "--reconnect", server.url + "/", "--engine", self.engine)
+        await client.write("one\n")
+        await client.expect("one")
+        await server.kill()
+        await gone(where.removeprefix("unix:"))
+        server = await self.serve("echo_server", where)
+        await client.complains("client: open", 2)
+        await client.write("two\n")
+        await client.expect("two")
+        client.end_input()
+        await client.expect(None)
+        await client.exit(0)
+        check("client: waiting" in client.errors and client.errors.count("client: open") == 2, f"errors of the client: {client.errors!r}")
+        await server.stop()
+
     async def help(self):
         status, output, errors = await call("client", "--help")
         same((status, errors), (0, ""), "--help")
-        for word in ("usage:", "URL", "--origin", "--header", "--subprotocol", "--no-deflate", "--takeover", "--ca", "--engine",
-                     "xit status"):
+        for word in ("usage:", "URL", "--origin", "--header", "--subprotocol", "--no-deflate", "--takeover", "--ca", "--max-redirects",
+                     "--proxy", "--reconnect", "--engine", "xit status"):
             check(word in output, f"--help without {word}: {output!r}")
 
     async def bad_usage(self):
         for arguments in ((), ("ws://a/", "ws://b/"), ("--nonsense", "ws://a/"), ("ws://a/", "--origin"), ("ws://a/", "--engine", "steam"),
-                          ("ws://a/", "--header", "no colon")):
+                          ("ws://a/", "--header", "no colon"), ("ws://a/", "--max-redirects", "x"), ("ws://a/", "--max-redirects", "-1")):
             status, output, errors = await call("client", *arguments)
             same((status, output), (2, ""), f"how the client ended for {arguments}")
             check("usage:" in errors, f"errors of the client for {arguments}: {errors!r}")
+
+
+class Listening:
+    """A server of Python's on a port of 127.0.0.1, for the life of a block."""
+    def __init__(self, handler):
+        self.handler = handler
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self.handler, "127.0.0.1", 0)
+        return self.server.sockets[0].getsockname()[1]
+
+    async def __aexit__(self, *exception):
+        self.server.close()
+        await self.server.wait_closed()
+
+
+async def pump(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+
+
+async def gone(path):
+    """Waits until nobody listens on this Unix socket: with io_uring that is a moment after the process has ended."""
+    while True:
+        try:
+            _, writer = await asyncio.open_unix_connection(path)
+        except OSError:
+            return
+        writer.close()
+        await asyncio.sleep(0.01)
 
 
 def has_ipv6():
@@ -227,6 +342,10 @@ async def scenarios(suite):
             ("Ctrl-C while connecting", here.interrupted_while_connecting),
             ("no WebSocket server", here.no_websocket),
             ("an unreachable server", here.unreachable),
+            ("a server that refuses", here.refused),
+            ("redirects", here.redirect),
+            ("a proxy", here.proxy),
+            ("connecting again", here.reconnect),
             ("bad URLs", here.bad_urls),
             ("bad headers and subprotocols", here.bad_header),
             ("--help", here.help),

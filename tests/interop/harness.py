@@ -25,6 +25,10 @@ class Failure(Exception):
     pass
 
 
+class Skipped(Exception):
+    """A scenario that cannot be run, and why."""
+
+
 def check(good, what):
     if not good:
         raise Failure(what)
@@ -84,11 +88,12 @@ class Program:
         Program.running.get().add(self)
 
     @classmethod
-    async def start(cls, name, *arguments, ready=None):
-        """Starts an example; with `ready` waits for that many `listening on` lines and keeps their addresses."""
+    async def start(cls, name, *arguments, ready=None, env=None):
+        """Starts an example; with `ready` waits for that many `listening on` lines and keeps their addresses. `env` is added to
+        the environment."""
         process = await asyncio.create_subprocess_exec(
             str(cls.examples / name), *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE, limit=8 << 20)
+            stderr=asyncio.subprocess.PIPE, limit=8 << 20, env={**os.environ, **(env or {})})
         self = cls(name, process)
         self.addresses = []
         for _ in range(ready or 0):
@@ -141,6 +146,12 @@ class Program:
         for wanted in lines:
             same(await self.line(), wanted, f"a line of {self.name} (its errors: {self.errors!r})")
 
+    async def complains(self, text, times=1):
+        """Waits until its errors have this text so often."""
+        while self.errors.count(text) < times:
+            self._more_errors.clear()
+            await wait(self._more_errors.wait(), f"{text!r} among the errors of {self.name}: {self.errors!r}")
+
     async def write(self, text):
         self.process.stdin.write(text.encode(errors="surrogateescape"))
         await wait(self.process.stdin.drain(), f"{self.name} to take its input")
@@ -174,9 +185,9 @@ class Program:
         Program.running.get().discard(self)
 
 
-async def call(name, *arguments, text=""):
+async def call(name, *arguments, text="", env=None):
     """Runs an example to its end with this input. Returns status, output, errors."""
-    program = await Program.start(name, *arguments)
+    program = await Program.start(name, *arguments, env=env)
     try:
         await program.write(text)
         program.end_input()
@@ -207,9 +218,11 @@ class Suite:
         name = f"{name}, {self.title}"
         running = set()
         Program.running.set(running)
-        problem = None
+        problem = skipped = None
         try:
             await wait(scenario(*arguments), "the whole scenario", 3 * PATIENCE)
+        except Skipped as why:
+            skipped = why
         except Failure as failure:
             problem = str(failure)
         except Exception:       # noqa: BLE001 - the next scenarios shall run
@@ -218,7 +231,7 @@ class Suite:
             if problem:
                 problem += f"\n{program.name} (left running) said: {program.log!r} {program.errors!r}"
             await program.kill()
-        self.tell(name, problem)
+        self.tell(f"{name} # skip {skipped}" if skipped and not problem else name, problem)
 
     def tell(self, name, problem):
         if problem is None:

@@ -120,6 +120,11 @@ constexpr answer answers[] = {
     {errc::extension_parameters, 0, 0},
     {errc::response_subprotocol_unoffered, 0, 0},
     {errc::response_subprotocol_multiple, 0, 0},
+    {errc::redirect_location, 0, 0},
+    {errc::redirect_insecure, 0, 0},
+    {errc::socks_version, 0, 0},
+    {errc::socks_method, 0, 0},
+    {errc::socks_reply, 0, 0},
     {errc::header_name, 0, 0},
     {errc::header_value, 0, 0},
     {errc::header_reserved, 0, 0},
@@ -134,6 +139,8 @@ constexpr answer answers[] = {
     {errc::url_fragment, 0, 0},
     {errc::url_character, 0, 0},
     {errc::url_socket_path, 0, 0},
+    {errc::proxy_url, 0, 0},
+    {errc::proxy_credentials, 0, 0},
 };
 
 } // namespace
@@ -148,6 +155,17 @@ TEST_CASE("every error has its answer", "[proto][error]")
         CHECK(wring::proto::close_code_for(a.error) == a.close);
         CHECK(wring::proto::http_status_for(a.error) == a.http);
     }
+}
+
+TEST_CASE("what the application passed in is told from what a peer did", "[proto][error]")
+{
+    using wring::proto::is_argument;
+    for (auto e : {errc::header_name, errc::header_reserved, errc::url_scheme, errc::url_socket_path, errc::proxy_url,
+                   errc::proxy_credentials})
+        CHECK(is_argument(e));
+    for (auto e : {errc::ok, errc::mask_missing, errc::bare_lf, errc::status_not_101, errc::redirect_location,
+                   errc::socks_reply})
+        CHECK(!is_argument(e));
 }
 
 TEST_CASE("every error has a sentence of its own, without a full stop", "[proto][error]")

@@ -407,6 +407,22 @@ TEST_CASE("D2: a server that asks for renegotiation again and again is a flood")
     CHECK(replies < 8 * 1024);
 }
 
+TEST_CASE("D2: answers that the peer does not take do not pile up, whatever data it sends")
+{
+    against_raw both(raw_peer::role::server, TLS1_2_VERSION);
+    both.shake();
+    (void)both.ours.drain();
+    std::string const text(2048, 't');
+    for (int asked = 0; asked < 20'000 && both.ours.now == state::wants_input; ++asked) {
+        both.raw.renegotiate();
+        REQUIRE(both.raw.write(text));
+        both.ours.feed(both.raw.drain());
+        (void)both.ours.read();
+    }
+    CHECK(both.ours.error() == tls::errc::flooded);
+    CHECK(both.ours.session->output().size() < 300 * 1024);
+}
+
 TEST_CASE("D2: KeyUpdates without data are a flood, and their answers are few")
 {
     against_raw both(raw_peer::role::client);

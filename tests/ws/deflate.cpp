@@ -375,6 +375,7 @@ TEST_CASE("deflate: every window, kept or not, in one frame and in many, both wa
                             auto const m = co_await next_message(both.ws);
                             bool const same = m == "binary " + text;
                             CHECK(same);
+                            co_await sending.join();
                             co_await turns(2);
 
                             std::size_t const half = size / 2;
@@ -542,7 +543,7 @@ TEST_CASE("deflate: RSV1 belongs to the first frame of a data message, and only 
 
 // ---- reading -------------------------------------------------------------------------------------------------------
 
-TEST_CASE("deflate: a large message is read in pieces, and its frames as they were sent")
+TEST_CASE("deflate: a large message is read in pieces, and its frames as they were sent", "[sizes]")
 {
     on_each_stream([](kind k) -> task<> {
         auto options = server_with(keeping);
@@ -613,7 +614,7 @@ TEST_CASE("deflate: what becomes just as large as a receive buffer comes whole")
         }(size), small);
 }
 
-TEST_CASE("deflate: a ping between the frames of a compressed message is answered before its end")
+TEST_CASE("deflate: a ping between the frames of a compressed message is answered before its end", "[sizes]")
 {
     on_each_stream([](kind k) -> task<> {
         auto both = co_await raw_deflated(k);
@@ -797,7 +798,7 @@ TEST_CASE("deflate: a gigabyte of zeros is streamed in constant memory")
     }());
 }
 
-TEST_CASE("deflate: bombs are refused at the limit, and never take more than it and 256 KiB")
+TEST_CASE("deflate: bombs are refused at the limit, and never take more than it and 256 KiB", "[sizes]")
 {
     for (std::size_t limit : {std::size_t{10'000}, std::size_t{100'000}, std::size_t{1} << 20, std::size_t{5} << 20})
         for (int how : {0, 1, 2}) {
@@ -1070,7 +1071,7 @@ TEST_CASE("deflate: a message stays valid until the next read, whatever arrives"
     });
 }
 
-TEST_CASE("deflate: a connection that goes in the middle of a message gives everything back")
+TEST_CASE("deflate: a connection that goes in the middle of a message gives everything back", "[sizes]")
 {
     on_each_stream([](kind k) -> task<> {
         for (int how = 0; how < 6; ++how) {
@@ -1319,7 +1320,7 @@ TEST_CASE("deflate: a canceled write that waits for its turn leaves the window a
     }());
 }
 
-TEST_CASE("deflate: what was read is sent as it was, by frames, compressed or not")
+TEST_CASE("deflate: what was read is sent as it was, by frames, compressed or not", "[sizes]")
 {
     on_each_stream([](kind k) -> task<> {
         for (bool compress : {true, false}) {
@@ -1507,7 +1508,7 @@ TEST_CASE("deflate: post() counts a message for the limit as it is sent")
 
 // ---- memory --------------------------------------------------------------------------------------------------------
 
-TEST_CASE("deflate: without takeovers steady state takes nothing from the heap")
+TEST_CASE("deflate: without takeovers steady state takes nothing from the heap", "[sizes]")
 {
     for (kind k : {kind::memory, kind::tcp})
         for (std::size_t size : {100U, 1000U, 16'000U})
@@ -1637,7 +1638,7 @@ TEST_CASE("deflate: what is not used for long is freed, and nothing is lost")
     CHECK(idle < 30 * 1024); // the most of it is what the loop keeps
 }
 
-TEST_CASE("deflate: a window that was put away is there when the peer refers to it")
+TEST_CASE("deflate: a window that was put away is there when the peer refers to it", "[sizes]")
 {
     on_loop([]() -> task<> {
         for (std::size_t size : {100U, 20'000U, 100'000U}) {
@@ -1665,7 +1666,7 @@ TEST_CASE("deflate: a window that was put away is there when the peer refers to 
     }());
 }
 
-TEST_CASE("deflate: a message in the middle is no idle one")
+TEST_CASE("deflate: a message in the middle is no idle one", "[sizes]")
 {
     on_loop([]() -> task<> {
         auto options = keeping;

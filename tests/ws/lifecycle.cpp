@@ -358,6 +358,52 @@ TEST_CASE("several coroutines may close")
     }());
 }
 
+TEST_CASE("the end can be waited for, by any number, without closing or reading")
+{
+    on_each([](kind k) -> task<> {
+        auto const wait = [](ws::connection& ws, int& ended) -> task<> {
+            auto const end = co_await ws.wait_closed();
+            CHECK(end.has_value());
+            CHECK(ws.status().code == ws::close_code{4002});
+            ++ended;
+        };
+        auto both = co_await open_pair(k);
+        int ended = 0;
+        scope waiting;
+        waiting.spawn(wait(both.server, ended));
+        waiting.spawn(wait(both.server, ended));
+        waiting.spawn(wait(both.client, ended));
+        co_await turns(3);
+        CHECK(ended == 0);
+        CHECK(both.server.is_open());
+        co_await close_it(both.client, ws::close_code{4002}, "bye");
+        co_await waiting.join();
+        CHECK(ended == 3);
+        auto const again = co_await both.server.wait_closed(); // at once
+        CHECK(again.has_value());
+    });
+}
+
+TEST_CASE("waiting for the end tells how it came, and can be canceled")
+{
+    on_each([](kind k) -> task<> {
+        auto pair = co_await raw_client(k);
+        auto const early = co_await timeout(1ms, pair.ws.wait_closed());
+        CHECK(early.error() == errc::timed_out);
+        CHECK(pair.ws.is_open());
+        co_await send(pair.raw, masked(0x81, "unread"));
+        pair.raw.shutdown();
+        auto const end = co_await pair.ws.wait_closed();
+        CHECK(end.error() == ws::errc::abnormal_closure);
+        auto const m = co_await pair.ws.read(); // what came before is still there
+        CHECK(m.value().text() == "unread");
+        auto const after = co_await pair.ws.read();
+        CHECK(after.error() == ws::errc::abnormal_closure);
+        auto const again = co_await pair.ws.wait_closed();
+        CHECK(again.error() == ws::errc::abnormal_closure);
+    });
+}
+
 TEST_CASE("a canceled close goes on by itself")
 {
     on_each([](kind k) -> task<> {

@@ -102,7 +102,7 @@ TEST_CASE("WRING_TRACE=handshake prints request and response, but no secret")
     CHECK_FALSE(end.says("FIN"));
 }
 
-TEST_CASE("WRING_TRACE=frames prints each frame and the beginning of its payload")
+TEST_CASE("WRING_TRACE=frames prints each frame and the beginning of its payload", "[sizes]")
 {
     auto const end = trace_of("frames", "a session to trace");
     INFO(end.output);

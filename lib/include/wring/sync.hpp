@@ -44,6 +44,7 @@ public:
     }
 
     [[nodiscard]] bool empty() const noexcept { return !head_; }
+    [[nodiscard]] node* front() const noexcept { return head_; }
 
     void add(node& n) noexcept
     {

@@ -6,6 +6,7 @@
 #include <wring/http.hpp>
 #include <wring/listener.hpp>
 #include <wring/loop.hpp>
+#include <wring/reconnect.hpp>
 #include <wring/request.hpp>
 #include <wring/result.hpp>
 #include <wring/scope.hpp>

@@ -12,6 +12,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace wring {
 
@@ -27,7 +29,9 @@ class context;
 namespace ws {
 
 /// How a connection can end, and what can go wrong above the frames. A rule of the protocol that the peer broke is an
-/// error in protocol_category(), an upgrade that a server refused one in http_category() (the value is the status).
+/// error in protocol_category(), an upgrade that a server refused one in http_category() (the value is the status), a
+/// way that a proxy refused one in proxy_category() (an HTTP status, or a reply code of SOCKS 5; 255: the
+/// authentication).
 enum class errc {
     closed = 1,        ///< a clean close: both sides have sent their close frames, or this side has closed
     abnormal_closure,  ///< the stream ended without a close frame; status().code is 1006
@@ -38,11 +42,13 @@ enum class errc {
     forbidden,         ///< an authorize hook refused the request (the origin policy: an error in protocol_category())
     answered,          ///< the request was no upgrade and has been answered as HTTP
     no_message,        ///< a continuation frame was to be written where no message is open
+    outbox_full,       ///< reconnecting_client: there is no room for the message, and the policy is to say so
 };
 
 [[nodiscard]] std::error_category const& error_category() noexcept;
 [[nodiscard]] std::error_category const& protocol_category() noexcept;
 [[nodiscard]] std::error_category const& http_category() noexcept;
+[[nodiscard]] std::error_category const& proxy_category() noexcept;
 [[nodiscard]] std::error_code make_error_code(errc e) noexcept;
 
 enum class opcode : std::uint8_t { continuation = 0, text = 1, binary = 2 };
@@ -219,6 +225,19 @@ struct upgrade_options
     duration close_timeout = std::chrono::seconds(5);        ///< for the peer's close frame, and its end of the stream
 };
 
+/// What connect() was told instead of 101: see connect_options::refusal.
+struct refusal
+{
+    int status = 0;        ///< of the last answer that was no sound 101; 0: there was none
+    bool by_proxy = false; ///< it failed on the way through the proxy: what is said here the proxy has said
+    bool cut = false;      ///< the body goes on
+    std::string body;      ///< its first 4 KiB, chunks put together, other codings as they came; what comes in a second
+    std::vector<std::pair<std::string, std::string>> headers; ///< in the order they came
+
+    /// The value of the first field of this name; names compare without case.
+    [[nodiscard]] std::optional<std::string_view> field(std::string_view name) const noexcept;
+};
+
 /// Options of connect(). What they refer to must live until the co_await returns.
 struct connect_options
 {
@@ -226,10 +245,29 @@ struct connect_options
     std::string_view subprotocols = {};
     /// The Origin field; empty for none.
     std::string_view origin = {};
+    /// The Cookie field, `name=value; name=value`; empty for none. Not sent where `headers` have one.
+    std::string_view cookies = {};
     /// Fields added to the request. Names and values are checked.
     std::span<header const> headers = {};
     /// For wss: URLs: a client's context (tls.hpp). Without it the system's certificates are trusted.
     tls::context const* tls = nullptr;
+    /// Where to put the answer of a server that refuses, or of a proxy. Emptied at the start. Null: its status, which
+    /// is the error, is enough.
+    ws::refusal* refusal = nullptr;
+    /// Answers 301, 302, 303, 307 and 308 to follow; one more is the error, in http_category(). Where one leads to
+    /// another origin (scheme, host, port) user and password of the URL, `cookies`, and Authorization, Cookie and
+    /// Proxy-Authorization of `headers` are left out from then on. http: and https: count as ws: and wss:.
+    std::uint32_t max_redirects = 0;
+    /// Lets a redirect lead from wss: to ws:.
+    bool insecure_redirects = false;
+    /// Uses the proxy that the environment names: https_proxy for wss:, http_proxy for ws:, else all_proxy, unless
+    /// no_proxy names the host; then the same in capitals. Not so where `proxy` is set.
+    bool proxy_from_environment = false;
+    /// `http://[user:password@]host[:port]`, for CONNECT, the same with https:, or `socks5://...` (also socks5h://);
+    /// empty for none. Names are looked up by the proxy. Unix sockets need none.
+    std::string_view proxy = {};
+    /// For an https: proxy, as `tls` is for the server.
+    tls::context const* proxy_tls = nullptr;
     std::uint32_t max_head = 16 * 1024;
     std::uint32_t max_fields = 100;
 
@@ -323,6 +361,11 @@ public:
     /// character, others left out. A cancel ends the wait; the close goes on by itself.
     [[nodiscard]] close_operation close(close_code code = close_code::normal, std::string_view reason = {}) noexcept;
 
+    /// Completes when the connection has ended, by whomever: without an error after a clean close, else with how it
+    /// ended. Any number at a time, beside a reader or without one. Where nobody reads and read_limit is reached the
+    /// end is not seen. A cancel ends the wait.
+    [[nodiscard]] close_operation wait_closed() noexcept;
+
     /// Ends the connection at once, without a close frame; a TCP peer sees a reset. Pending operations end with
     /// ws::closed.
     void abort() noexcept;
@@ -365,13 +408,14 @@ task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options = 
 /// the server's certificate must be for that host. User and password are sent as Basic credentials (RFC
 /// 7617), unless `headers` have an Authorization. The path of a socket is taken as it stands, without percent-decoding.
 ///
-/// The answer is checked in full. Errors: http_category() with the status of a server that refuses, protocol_category()
-/// for a bad URL, argument or answer, tls::error_category() for what TLS does not accept, ws::errc::handshake_timeout,
-/// errc::host_not_found, or the system's. A cancel ends it at any point.
+/// The answer is checked in full. Errors: http_category() with the status of a server that refuses (what it says
+/// besides: connect_options::refusal), proxy_category() for a proxy, protocol_category() for a bad URL, argument or
+/// answer, tls::error_category() for what TLS does not accept, ws::errc::handshake_timeout, errc::host_not_found, or
+/// the system's. A cancel ends it at any point.
 task<result<ws::connection>> connect(std::string url, ws::connect_options options = {});
 
 /// The same on a stream that is connected already: an in-memory one in a test, a tunnel. The stream is used up,
-/// whatever comes of it.
+/// whatever comes of it. No redirect is followed, and no proxy asked.
 task<result<ws::connection>> connect_over(stream peer, std::string url, ws::connect_options options = {});
 
 // ---- operations ----------------------------------------------------------------------------------------------------
@@ -536,6 +580,8 @@ public:
     close_operation(detail::connection_core& core, close_code code, std::string_view reason) noexcept :
         connection_operation(core), code_(code), reason_(reason)
     {}
+    /// Only waits.
+    explicit close_operation(detail::connection_core& core) noexcept : connection_operation(core), closes_(false) {}
     template <detail::coroutine_promise P>
     bool await_suspend(std::coroutine_handle<P> h) noexcept
     {
@@ -546,8 +592,9 @@ public:
 private:
     friend detail::connection_core;
     bool start(std::coroutine_handle<> h, detail::context const& env) noexcept;
-    close_code code_;
+    close_code code_ = close_code::no_status;
     std::string_view reason_;
+    bool closes_ = true;
     close_operation* next_ = nullptr;
 };
 

@@ -490,7 +490,8 @@ task<result<>> http_connection::write(std::string_view text, bool with_head)
     while (!text.empty()) {
         auto const piece = text.substr(0, write_size);
         auto const limit = options_.write_timeout > duration::zero() ? options_.write_timeout : duration::max();
-        auto const sent = co_await timeout(limit, io_.write(piece, std::exchange(with_head, false)));
+        auto const sent = co_await timeout(limit, with_head ? io_.write(piece) : io_.write_bytes(piece));
+        with_head = false;
         if (!sent)
             co_return sent.error();
         text.remove_prefix(piece.size());

@@ -127,6 +127,12 @@ constexpr std::array<row, errc_count> table{{
     {errc::extension_parameters, 0, 0, "server chose parameters of an extension that are bad or were not offered"},
     {errc::response_subprotocol_unoffered, 0, 0, "server chose a subprotocol that was not offered"},
     {errc::response_subprotocol_multiple, 0, 0, "server chose more than one subprotocol"},
+    {errc::redirect_location, 0, 0, "server redirects to what is no ws: or wss: URL"},
+    {errc::redirect_insecure, 0, 0, "server redirects from wss: to ws:, which is not allowed"},
+
+    {errc::socks_version, 0, 0, "proxy does not speak SOCKS version 5"},
+    {errc::socks_method, 0, 0, "proxy chose a way to authenticate that was not offered"},
+    {errc::socks_reply, 0, 0, "proxy's SOCKS reply is malformed"},
 
     {errc::header_name, 0, 0, "header field name is not a token"},
     {errc::header_value, 0, 0, "header field value holds a control character"},
@@ -142,6 +148,8 @@ constexpr std::array<row, errc_count> table{{
     {errc::url_fragment, 0, 0, "a WebSocket URL has no fragment (#)"},
     {errc::url_character, 0, 0, "path or query of the URL has a character that must be percent-encoded"},
     {errc::url_socket_path, 0, 0, "ws+unix URL has no absolute socket path"},
+    {errc::proxy_url, 0, 0, "proxy is not http://, https:// or socks5:// with a host"},
+    {errc::proxy_credentials, 0, 0, "user or password for the SOCKS proxy is empty or longer than 255 bytes"},
 }};
 
 constexpr bool in_order()

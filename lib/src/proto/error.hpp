@@ -126,8 +126,15 @@ enum class errc : std::uint8_t
     extension_parameters,
     response_subprotocol_unoffered,
     response_subprotocol_multiple,
+    redirect_location,
+    redirect_insecure,
 
-    // Header fields, targets and URLs an application passed in.
+    // What a proxy says, as the client judges it (RFC 1928, RFC 1929).
+    socks_version,
+    socks_method,
+    socks_reply,
+
+    // Header fields, targets and URLs an application passed in; from here on, see is_argument().
     header_name,
     header_value,
     header_reserved,
@@ -142,10 +149,18 @@ enum class errc : std::uint8_t
     url_fragment,
     url_character,
     url_socket_path,
+    proxy_url,
+    proxy_credentials,
 };
 
 // Number of values above, for tables and tests.
-inline constexpr unsigned errc_count = static_cast<unsigned>(errc::url_socket_path) + 1;
+inline constexpr unsigned errc_count = static_cast<unsigned>(errc::proxy_credentials) + 1;
+
+// Whether it is the application that has to change something, and not the peer.
+[[nodiscard]] constexpr bool is_argument(errc e) noexcept
+{
+    return e >= errc::header_name;
+}
 
 // Status code of the close frame that answers a received violation; 0 where no close frame is the answer.
 [[nodiscard]] std::uint16_t close_code_for(errc e) noexcept;

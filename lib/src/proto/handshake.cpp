@@ -144,17 +144,23 @@ std::array<char, 24> encode_key(std::span<std::byte const, 16> random) noexcept
     return result;
 }
 
-std::string basic_authorization(std::string_view userinfo)
+std::string percent_decoded(std::string_view text)
 {
-    std::string text;
-    for (std::size_t i = 0; i < userinfo.size(); ++i) {
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
         auto const digit = [&](std::size_t at) {
-            return at < userinfo.size() ? OPENSSL_hexchar2int(static_cast<unsigned char>(userinfo[at])) : -1;
+            return at < text.size() ? OPENSSL_hexchar2int(static_cast<unsigned char>(text[at])) : -1;
         };
-        bool const escape = userinfo[i] == '%' && digit(i + 1) >= 0 && digit(i + 2) >= 0;
-        text.push_back(escape ? static_cast<char>(digit(i + 1) * 16 + digit(i + 2)) : userinfo[i]);
+        bool const escape = text[i] == '%' && digit(i + 1) >= 0 && digit(i + 2) >= 0;
+        out.push_back(escape ? static_cast<char>(digit(i + 1) * 16 + digit(i + 2)) : text[i]);
         if (escape) i += 2;
     }
+    return out;
+}
+
+std::string basic_authorization(std::string_view userinfo)
+{
+    auto text = percent_decoded(userinfo);
     if (userinfo.find(':') == userinfo.npos) text.push_back(':'); // a password, empty, is always there
     std::string base64((text.size() + 2) / 3 * 4 + 1, '\0'); // EVP_EncodeBlock ends its output with a NUL
     auto const* const from = reinterpret_cast<unsigned char const*>(text.data());

@@ -20,6 +20,9 @@ namespace wring::proto {
 // A client's key: the base64 form of 16 fresh random bytes.
 [[nodiscard]] std::array<char, 24> encode_key(std::span<std::byte const, 16> random) noexcept;
 
+// The text with its percent escapes replaced by what they stand for; incomplete ones are left as they are.
+[[nodiscard]] std::string percent_decoded(std::string_view text);
+
 // The Authorization value for a URL's userinfo, "user:password" percent-encoded (RFC 7617 section 2).
 [[nodiscard]] std::string basic_authorization(std::string_view userinfo);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "proto/proxy.hpp"
 
-#include "proto/url.hpp"
+#include "proto/address.hpp"
 
 #include <algorithm>
 
@@ -73,13 +73,14 @@ proxy_progress read_line(std::string_view bytes, proxy_header& out) noexcept
     if (family == "UNKNOWN") return done; // whatever follows
     if (family != "TCP4" && family != "TCP6") return bad;
     bool const v6 = family == "TCP6";
-    auto const valid = v6 ? valid_ipv6 : valid_ipv4;
+    auto const parse = v6 ? parse_ipv6 : parse_ipv4;
     auto const source = next_word(line);
     auto const target = next_word(line);
     auto const source_port = next_word(line);
     unsigned port = 0;
     unsigned target_port = 0;
-    if (!valid(source) || !valid(target) || !read_port(source_port, port) || !read_port(line, target_port)) return bad;
+    if (parse(source).empty() || parse(target).empty()) return bad;
+    if (!read_port(source_port, port) || !read_port(line, target_port)) return bad;
     set_address(out, source, port, v6);
     return done;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "proto/url.hpp"
 
+#include "proto/address.hpp"
 #include "proto/http.hpp"
 
 #include <algorithm>
@@ -63,51 +64,83 @@ errc parse_socket_url(std::string_view rest, url& out) noexcept
     return errc::ok;
 }
 
-} // namespace
-
-bool valid_ipv4(std::string_view text) noexcept
+// The scheme in front of a reference, without its colon; empty for a relative one (RFC 3986 section 3.1).
+std::string_view scheme_of(std::string_view reference) noexcept
 {
-    for (int part = 0; part < 4; ++part) {
-        auto const end = std::min(text.find('.'), text.size());
-        auto const digits = text.substr(0, end);
-        if (digits.empty() || digits.size() > 3 || !std::all_of(digits.begin(), digits.end(), is_digit)) return false;
-        if (digits.size() > 1 && digits.front() == '0') return false;
-        if (digits.size() == 3 && digits > "255") return false;
-        if (part == 3) return end == text.size();
-        if (end == text.size()) return false;
-        text.remove_prefix(end + 1);
-    }
-    return false;
+    auto const end = reference.find_first_of(":/?");
+    if (end == reference.npos || reference[end] != ':') return {};
+    return reference.substr(0, end);
 }
 
-bool valid_ipv6(std::string_view text) noexcept
+// A path without "." and ".." segments (RFC 3986 section 5.2.4). It begins with '/', as what comes out does.
+std::string without_dots(std::string_view path)
 {
-    int groups = 0;
-    bool compressed = false;
-    if (text.starts_with("::")) {
-        compressed = true;
-        text.remove_prefix(2);
+    std::string out;
+    while (!path.empty()) {
+        auto const end = std::min(path.find('/', 1), path.size());
+        auto const segment = path.substr(0, end);
+        path.remove_prefix(end);
+        if (segment == "/..") out.resize(std::min(out.rfind('/'), out.size()));
+        bool const dots = segment == "/." || segment == "/..";
+        if (!dots)
+            out.append(segment);
+        else if (path.empty())
+            out.push_back('/');
     }
-    while (!text.empty()) {
-        auto const end = std::min(text.find(':'), text.size());
-        auto const group = text.substr(0, end);
-        if (group.find('.') != group.npos) { // the last 32 bits as an IPv4 address
-            if (end != text.size() || !valid_ipv4(group)) return false;
-            groups += 2;
-            break;
-        }
-        if (group.empty() || group.size() > 4 || !std::all_of(group.begin(), group.end(), is_hex)) return false;
-        ++groups;
-        if (end == text.size()) break;
-        text.remove_prefix(end + 1);
-        if (text.empty()) return false; // a single colon at the end
-        if (text.front() == ':') {
-            if (compressed) return false;
-            compressed = true;
-            text.remove_prefix(1);
-        }
+    return out;
+}
+
+} // namespace
+
+errc redirect_target(url const& base, std::string_view location, std::string& out)
+{
+    auto reference = location.substr(0, location.find('#'));
+    if (reference.empty()) return errc::redirect_location;
+    bool secure = base.kind == url::scheme::wss;
+    auto const scheme = scheme_of(reference);
+    if (!scheme.empty()) {
+        secure = equal_ignoring_case(scheme, "wss") || equal_ignoring_case(scheme, "https");
+        if (!secure && !equal_ignoring_case(scheme, "ws") && !equal_ignoring_case(scheme, "http"))
+            return errc::redirect_location;
+        reference.remove_prefix(scheme.size() + 1);
+        if (!reference.starts_with("//")) return errc::redirect_location;
     }
-    return compressed ? groups <= 7 : groups == 8;
+
+    std::string_view authority = base.authority;
+    bool const own_authority = reference.starts_with("//");
+    if (own_authority) {
+        if (scheme.empty() && base.kind == url::scheme::unix_socket) return errc::redirect_location;
+        auto const end = std::min(reference.find_first_of("/?", 2), reference.size());
+        authority = reference.substr(2, end - 2);
+        if (auto const at = authority.rfind('@'); at != authority.npos) authority.remove_prefix(at + 1);
+        reference.remove_prefix(end);
+    }
+
+    auto const mark = std::min(reference.find('?'), reference.size());
+    auto const base_path = base.target.substr(0, base.target.find('?'));
+    std::string path(reference.substr(0, mark));
+    if (path.empty())
+        path = own_authority ? std::string_view{"/"} : base_path;
+    else if (!path.starts_with('/'))
+        path.insert(0, base_path.substr(0, base_path.rfind('/') + 1));
+    if (!path.starts_with('/')) path.insert(0, "/"); // the base has a query only
+    auto const target = without_dots(path).append(reference.substr(mark));
+
+    std::string text;
+    if (base.kind == url::scheme::unix_socket && !own_authority)
+        text.append("ws+unix:").append(base.socket_path).append(":").append(target);
+    else
+        text.append(secure ? "wss://" : "ws://").append(authority).append(target);
+    url parsed;
+    if (parse_url(text, parsed) != errc::ok) return errc::redirect_location;
+    out = std::move(text);
+    return errc::ok;
+}
+
+bool same_origin(url const& a, url const& b) noexcept
+{
+    return a.kind == b.kind && a.port == b.port && equal_ignoring_case(a.host, b.host) &&
+           a.socket_path == b.socket_path;
 }
 
 errc parse_authority(std::string_view text, authority& out) noexcept
@@ -118,7 +151,7 @@ errc parse_authority(std::string_view text, authority& out) noexcept
         end = text.find(']');
         if (end == text.npos) return errc::url_host;
         a.host = text.substr(1, end - 1);
-        if (!valid_ipv6(a.host)) return errc::url_host;
+        if (parse_ipv6(a.host).empty()) return errc::url_host;
         ++end;
     } else {
         end = std::min(text.find(':'), text.size());
@@ -141,6 +174,11 @@ bool valid_url_target(std::string_view text) noexcept
     return consists_of(text, "!$&'()*+,;=:@/?");
 }
 
+bool valid_userinfo(std::string_view text) noexcept
+{
+    return consists_of(text, "!$&'()*+,;=:");
+}
+
 errc parse_url(std::string_view text, url& out) noexcept
 {
     url u;
@@ -161,7 +199,7 @@ errc parse_url(std::string_view text, url& out) noexcept
 
     if (auto const at = rest.rfind('@'); at != rest.npos) {
         u.userinfo = rest.substr(0, at);
-        if (!consists_of(u.userinfo, "!$&'()*+,;=:")) return errc::url_userinfo;
+        if (!valid_userinfo(u.userinfo)) return errc::url_userinfo;
         rest.remove_prefix(at + 1);
     }
     authority a;

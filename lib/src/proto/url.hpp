@@ -4,6 +4,7 @@
 #include "proto/error.hpp"
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace wring::proto {
@@ -31,6 +32,14 @@ struct url
 // that RFC 3986 does not allow in a URL. `out` is set only on ok.
 [[nodiscard]] errc parse_url(std::string_view text, url& out) noexcept;
 
+// Where a response with this Location leads from `base` (RFC 3986 section 5, RFC 9110 section 10.2.2): a WebSocket URL
+// without user information and fragment. http: and https: stand for ws: and wss:. errc::redirect_location where it is
+// none, and where it names a Unix socket, which is not a server's to choose. `out` is set only on ok.
+[[nodiscard]] errc redirect_target(url const& base, std::string_view location, std::string& out);
+
+// Whether two URLs have the same scheme, host and port, or Unix socket (RFC 6454 section 5).
+[[nodiscard]] bool same_origin(url const& a, url const& b) noexcept;
+
 // host [ ":" port ] of a Host field or a URL (RFC 3986 section 3.2.2, without sub-delims in names).
 struct authority
 {
@@ -42,13 +51,10 @@ struct authority
 // errc::url_host or errc::url_port when `text` is no authority. An empty port is legal, an empty host is not.
 [[nodiscard]] errc parse_authority(std::string_view text, authority& out) noexcept;
 
-// Whether `text` is an IPv4 address of four decimal numbers, without leading zeros.
-[[nodiscard]] bool valid_ipv4(std::string_view text) noexcept;
-
-// Whether `text` is an IPv6 address in one of the forms of RFC 4291 section 2.2, without a zone.
-[[nodiscard]] bool valid_ipv6(std::string_view text) noexcept;
-
 // Whether each character may stand in the path and query of a URL: RFC 3986's, with complete percent escapes.
 [[nodiscard]] bool valid_url_target(std::string_view text) noexcept;
+
+// The same for user and password.
+[[nodiscard]] bool valid_userinfo(std::string_view text) noexcept;
 
 } // namespace wring::proto

@@ -16,6 +16,7 @@ constexpr std::string_view plain_http_answer = "HTTP/1.1 400 Bad Request\r\n"
                                                "Content-Length: 45\r\n"
                                                "Connection: close\r\n\r\n"
                                                "this port speaks TLS: use https:// or wss://\n";
+constexpr std::size_t most_output = 256 * 1024; // the owner's own sends keep far below
 constexpr std::size_t least_data = 128; // what little data counts as
 constexpr int alert_reasons = SSL_AD_REASON_OFFSET; // OpenSSL's reason for a received alert is this and its number
 
@@ -234,6 +235,8 @@ int tls_session::give(BIO* bio, char const* from, int size) noexcept
 {
     BIO_clear_retry_flags(bio);
     auto& self = *static_cast<tls_session*>(BIO_get_data(bio));
+    if (self.output_.size() > most_output)
+        self.idle_messages_ = most_idle_messages + 1; // the peer asks for answers and does not take them
     if (self.idle_messages_ > most_idle_messages)
         return -1; // there is an answer to each of many
     if (self.output_.append(std::as_bytes(std::span(from, static_cast<std::size_t>(size))), self.pool_))

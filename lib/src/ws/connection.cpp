@@ -66,6 +66,11 @@ connection::close_operation connection::close(close_code code, std::string_view 
     return {*core_, code, reason};
 }
 
+connection::close_operation connection::wait_closed() noexcept
+{
+    return close_operation(*core_);
+}
+
 void connection::abort() noexcept
 {
     core_->abort();

@@ -12,12 +12,29 @@ namespace wring::detail {
 
 task<result<>> handshake_io::readable(std::size_t beyond)
 {
-    auto& inbound = transport_->inbound();
     for (;;) {
         if (co_await stop_requested())
             co_return errc::canceled;
-        if (inbound.size() > beyond)
+        if (transport_->inbound().size() > beyond)
             co_return {};
+        if (transport_->ended()) {
+            int const error = transport_->end_error();
+            co_return error ? system_error(error) : make_error_code(errc::end_of_stream);
+        }
+        transport_->resume_receiving();
+        co_await change_operation(*this);
+    }
+}
+
+task<result<std::string_view>> handshake_io::received()
+{
+    for (;;) {
+        if (co_await stop_requested())
+            co_return errc::canceled;
+        if (engine::block* b = transport_->inbound().front()) {
+            auto const bytes = b->bytes();
+            co_return std::string_view(reinterpret_cast<char const*>(bytes.data()), bytes.size());
+        }
         if (transport_->ended()) {
             int const error = transport_->end_error();
             co_return error ? system_error(error) : make_error_code(errc::end_of_stream);
@@ -29,31 +46,31 @@ task<result<>> handshake_io::readable(std::size_t beyond)
 
 task<result<>> handshake_io::read_head(proto::head_scanner& scanner, std::string& text)
 {
-    auto& inbound = transport_->inbound();
     for (;;) {
-        auto const more = co_await readable();
-        if (!more)
-            co_return more.error();
-        while (engine::block* b = inbound.front()) {
-            auto const bytes = b->bytes();
-            std::string_view const piece(reinterpret_cast<char const*>(bytes.data()), bytes.size());
-            auto const progress = scanner.feed(piece);
-            text.append(piece.substr(0, progress.consumed));
-            inbound.consume(progress.consumed);
-            if (trace::handshakes && (progress.complete || progress.error != proto::errc::ok))
-                trace::head(*transport_, trace::direction::received, text);
-            if (progress.error != proto::errc::ok)
-                co_return std::error_code(static_cast<int>(progress.error), ws::protocol_category());
-            if (progress.complete)
-                co_return {};
-        }
+        auto const piece = co_await received();
+        if (!piece)
+            co_return piece.error();
+        auto const progress = scanner.feed(*piece);
+        text.append(piece->substr(0, progress.consumed));
+        consume(progress.consumed);
+        if (trace::handshakes && (progress.complete || progress.error != proto::errc::ok))
+            trace::head(*transport_, trace::direction::received, text);
+        if (progress.error != proto::errc::ok)
+            co_return std::error_code(static_cast<int>(progress.error), ws::protocol_category());
+        if (progress.complete)
+            co_return {};
     }
 }
 
-task<result<>> handshake_io::write(std::string_view text, bool with_head)
+task<result<>> handshake_io::write(std::string_view text)
 {
-    if (with_head && trace::handshakes)
+    if (trace::handshakes)
         trace::head(*transport_, trace::direction::sent, text);
+    return write_bytes(text);
+}
+
+task<result<>> handshake_io::write_bytes(std::string_view text)
+{
     while (!text.empty()) {
         iovec const buffer{const_cast<char*>(text.data()), text.size()};
         ssize_t n = transport_->try_send({&buffer, 1});

@@ -36,13 +36,19 @@ public:
     /// Completes when more than `beyond` bytes are unread; errc::end_of_stream, or the system's error, at the end. A
     /// cancel loses nothing.
     task<result<>> readable(std::size_t beyond = 0);
+    /// Completes with bytes that have come, at least one, valid until they are consumed; behind the last with
+    /// errc::end_of_stream or the system's error.
+    task<result<std::string_view>> received();
+    void consume(std::size_t n) noexcept { transport_->inbound().consume(n); }
 
     /// Reads a head into `text`, and leaves what follows it in the transport's inbound queue. An error of the scanner
     /// comes in protocol_category().
     task<result<>> read_head(proto::head_scanner& scanner, std::string& text);
 
-    /// Sends all of `text`, which must live until then. `with_head`: it begins with a head, for a trace to show.
-    task<result<>> write(std::string_view text, bool with_head = true);
+    /// Sends all of `text`, which must live until then: a head, and what belongs to it.
+    task<result<>> write(std::string_view text);
+    /// The same with what is none; a trace does not show it.
+    task<result<>> write_bytes(std::string_view text);
 
 private:
     static constexpr std::size_t read_ahead = 16 * 1024; // bytes behind the head before receiving pauses

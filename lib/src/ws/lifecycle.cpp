@@ -288,9 +288,9 @@ void connection_core::begin_close(ws::close_code code, std::string_view reason) 
 
 bool connection_core::start(closing& op, std::coroutine_handle<> h, context const& env) noexcept
 {
-    if (phase_ == phase::open)
+    if (phase_ == phase::open && op.closes_)
         begin_close(op.code_, op.reason_);
-    if (phase_ != phase::closing) {
+    if (phase_ != phase::open && phase_ != phase::closing) {
         if (end_ != ws::closed)
             op.error_ = end_;
         return op.complete_at_once(h, env);
