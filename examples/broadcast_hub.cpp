@@ -1,117 +1,116 @@
 // SPDX-License-Identifier: BSL-1.0
-// A broadcast hub: what one client sends reaches all, framed once. GET / is a page for phones and desktops.
+// A broadcast hub: what one client sends reaches all, framed once. GET / is a page for phones and desktops. Where the
+// network breaks WebSocket, the page falls back to server-sent events, and where it holds those up to long polling.
+#include "guests.hpp"
+#include "hub.hpp"
 #include "hub_page.hpp"
 #include "options.hpp"
 
-#include <atomic>
 #include <cctype>
-#include <mutex>
+#include <charconv>
 
 using namespace wring;
+using namespace std::chrono_literals;
 
-// [hub]
-/// The members, by loop. A message is framed once; each loop is handed a reference and posts it to its own members.
-class hub
+/// The name asked for by `?name=`, if it is a plain one.
+std::string name_of(request const& r)
 {
-public:
-    explicit hub(std::size_t loops) : rooms_(loops) {}
+    auto const wanted = r.query_value("name").value_or("");
+    auto const plain = [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; };
+    bool const good = !wanted.empty() && wanted.size() <= 32 && std::all_of(wanted.begin(), wanted.end(), plain);
+    return good ? std::string(wanted) : "guest";
+}
 
-    /// While it lives, a connection gets what is published: a session leaves on every way out.
-    struct member
+task<> session(ws::connection& ws, std::string name, hub& all)
+{
+    std::string who;
     {
-        member(hub& h, ws::connection& c) : all(h), self(&c) { all.change([&](auto& m) { m.push_back(self); }); }
-        ~member() { all.change([&](auto& m) { std::erase(m, self); }); }
-        hub& all;
-        ws::connection* self;
-    };
-
-    void publish(ws::shared_message const& message)
-    {
-        std::lock_guard lock(mutex_);
-        for (auto& r : rooms_) {
-            auto deliver = [&r, message] {
-                for (auto* m : r.members)
-                    if (m->post(message) == ws::posted::full) // never waits: a slow client stalls nobody
-                        m->abort();                           // and is dropped; its read() ends
-            };
-            if (r.home == &this_loop())
-                deliver();
-            else if (r.home)
-                r.home->post(deliver);
+        hub::member const me(all, ws);
+        who = all.enter(name);
+        while (auto message = co_await ws.read()) {
+            if (message->is_text)
+                all.publish(who + ": " + message->to_string());
+            else
+                all.publish(ws::shared_message::binary(message->payload));
         }
     }
-    void announce(std::string const& text) { publish(ws::shared_message::text("* " + text)); }
-
-    std::atomic<unsigned> last_number{0}, here{0};
-private:
-    struct room
-    {
-        std::vector<ws::connection*> members; // touched by its loop only
-        loop* home = nullptr;                 // while it has members; under the mutex
-    };
-    void change(auto edit)
-    {
-        std::lock_guard lock(mutex_);
-        auto& mine = rooms_[this_loop().index()];
-        edit(mine.members);
-        mine.home = mine.members.empty() ? nullptr : &this_loop();
-    }
-
-    std::mutex mutex_;
-    std::vector<room> rooms_;
-};
-// [/hub]
-
-constexpr auto page = [](request const&) -> task<response> { co_return response::html(hub_page); };
-
-/// Takes the name asked for by `?name=`, if it is a plain one.
-struct name_hook
-{
-    std::string name = "guest";
-    task<response> operator()(request const& r)
-    {
-        auto const wanted = r.query_value("name").value_or("");
-        auto const plain = [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; };
-        if (!wanted.empty() && wanted.size() <= 32 && std::all_of(wanted.begin(), wanted.end(), plain))
-            name = wanted;
-        co_return response::accept();
-    }
-};
-
-task<> session(stream peer, hub& all, server_options const& options)
-{
-    name_hook name;
-    auto ws = co_await upgrade(std::move(peer), with_hooks(options.ws, name, page));
-    if (!ws) co_return;
-    std::string const who = name.name + " " + std::to_string(++all.last_number);
-    {
-        hub::member const me(all, *ws);
-        all.announce(who + " joined, " + std::to_string(++all.here) + " here");
-        while (auto message = co_await ws->read())
-            all.publish(message->is_text ? ws::shared_message::text(who + ": " + message->to_string())
-                                         : ws::shared_message::binary(message->payload));
-    }
-    all.announce(who + " left, " + std::to_string(--all.here) + " here");
+    all.leave(who);
 }
 
-task<> accept_sessions(scope& sessions, std::string where, hub& all, server_options const& options)
+/// Everything that is published, as events, until the page leaves.
+task<> send_events(body_writer& out, std::string name, hub& all, guest_book& guests)
 {
-    auto server = listen_on(where, options.ws.tls ? "wss://" : "ws://");
-    while (auto peer = co_await server.accept())
-        sessions.spawn(session(std::move(*peer), all, options));
+    auto seen = all.last();
+    auto const key = guests.enter(name);
+    auto sent = co_await out.write(server_sent_event(key, "key")); // to send with
+    while (sent) {
+        auto const texts = co_await timeout(20s, all.after(seen));
+        if (!texts && texts.error() != errc::timed_out)
+            break;
+        std::string events = ":\n\n"; // a sign of life, where there is nothing else
+        for (std::size_t i = 0; texts && i < texts->size(); ++i)
+            events += server_sent_event((*texts)[i]);
+        (void)guests.who(key); // still here
+        sent = co_await out.write(events);
+    }
+    guests.leave(key);
 }
 
-task<> serve(server_options const& options, hub& all)
+/// Answers when something was published since number `after`, or in 20 seconds: the guest's key, the new number, and
+/// the texts, each on a line of its own.
+task<response> poll(request& r, hub& all, guest_book& guests)
 {
-    scope sessions;
-    for (auto const& where : options.bind) sessions.spawn(accept_sessions(sessions, where, all, options));
-    sessions.spawn(reload_on_hangup(options.ws.tls));
-    co_await sessions.join();
+    std::string key(r.query_value("key").value_or(""));
+    auto seen = all.last();
+    if (key.empty()) {
+        key = guests.enter(name_of(r));
+    } else {
+        auto const after = r.query_value("after").value_or("");
+        std::from_chars(after.data(), after.data() + after.size(), seen);
+        if (guests.who(key).empty())
+            co_return response::refuse(410, "you have been away for too long\n");
+    }
+    auto const texts = co_await timeout(20s, all.after(seen));
+    response answer(200, key + "\n" + std::to_string(seen) + "\n");
+    for (std::size_t i = 0; texts && i < texts->size(); ++i)
+        answer.body += percent_encode((*texts)[i]) + "\n";
+    answer.headers.emplace_back("Cache-Control", "no-store");
+    co_return answer;
+}
+
+task<response> send(request& r, hub& all, guest_book& guests)
+{
+    auto const who = guests.who(r.query_value("key").value_or(""));
+    if (who.empty())
+        co_return response::refuse(410, "you have been away for too long\n");
+    auto const text = (co_await r.body()).value();
+    all.publish(who + ": " + text);
+    co_return response(204);
 }
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "What one sends reaches all; GET / is a page.");
+    auto const options = parse_command_line(argc, argv, "Sends what a client sends to all; GET / is a page to try it.");
     hub all(options.run.threads);
-    return run([&] { return serve(options, all); }, options.run);
+    guest_book guests(all);
+    server app;
+    app.page("/", hub_page);
+    app.health();
+    app.ws("/*", [&](ws::connection& ws, request const& r) { return session(ws, name_of(r), all); }, options.ws);
+    app.get("/events", [&](request& r) -> task<response> {
+        auto const stream = [&all, &guests, name = name_of(r)](body_writer& out) {
+            return send_events(out, name, all, guests);
+        };
+        auto answer = response::streamed("text/event-stream", stream);
+        answer.headers.emplace_back("X-Accel-Buffering", "no"); // tells nginx to hand on at once what comes
+        co_return answer;
+    });
+    app.get("/poll", [&](request& r) { return poll(r, all, guests); });
+    app.post("/send", [&](request& r) { return send(r, all, guests); }, {.max_body = 64 * 1024});
+    app.post("/leave", [&](request& r) -> task<response> {
+        guests.leave(r.query_value("key").value_or(""));
+        co_return response(204);
+    });
+    listen(app, options);
+    return run([&] { return serve(app, options); }, options.run);
 }

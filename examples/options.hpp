@@ -15,11 +15,12 @@
 #include <thread>
 #include <vector>
 
-struct server_options
+struct command_line
 {
     std::vector<std::string> bind;
     wring::run_options run;
     wring::ws::upgrade_options ws; // of each connection
+    std::string trusted;           // proxies, of server::trust_proxies
 };
 
 /// What the options ask for, for as long as the program runs. Where it can't be had the program ends and says why.
@@ -35,7 +36,7 @@ inline wring::tls::context const* keep_tls(wring::result<wring::tls::context> as
 
 /// Reads the options of an example server, those of WebSocket and TLS where it speaks that. Ends the program on --help
 /// (0) and on bad usage (2).
-inline server_options parse_server_options(int argc, char** argv, char const* about, bool websocket = true)
+inline command_line parse_command_line(int argc, char** argv, char const* about, bool websocket = true)
 {
     auto usage = [&](std::FILE* to) {
         std::fprintf(to,
@@ -54,7 +55,8 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                      "  --takeover        the same, with windows that are kept, so small messages become smaller too\n"
                      "  --max-message N   bytes of a message at most (default 1048576; 0: no limit)\n"
                      "  --max-fragments N frames of a message at most (default 1024; 0: no limit)\n"
-                     "  --subprotocol NAME  picked if the client offers it; may repeat, preferred first\n");
+                     "  --subprotocol NAME  picked if the client offers it; may repeat, preferred first\n"
+                     "  --trust-proxies LIST  whose PROXY headers to believe: addresses, networks, unix\n");
     };
     auto refuse = [&](char const* what, char const* value) {
         std::fprintf(stderr, "%s: %s: %s\n\n", argv[0], what, value);
@@ -79,10 +81,11 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
                             {"max-message", required_argument, nullptr, 'm'},
                             {"max-fragments", required_argument, nullptr, 'f'},
                             {"subprotocol", required_argument, nullptr, 's'},
+                            {"trust-proxies", required_argument, nullptr, 'p'},
                             {}};
     static std::string subprotocols; // the options are views of it
     std::string cert, key;
-    server_options options;
+    command_line options;
     for (int c = 0; (c = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
         switch (c) {
         case 'b': options.bind.emplace_back(optarg); break;
@@ -106,6 +109,7 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
         case 'm': options.ws.max_message = options.ws.max_frame = number("not a number of bytes", 1UL << 31); break;
         case 'f': options.ws.max_fragments = number("not a number of frames", 1UL << 31); break;
         case 's': subprotocols.append(subprotocols.empty() ? "" : ",").append(optarg); break;
+        case 'p': options.trusted = optarg; break;
         case 'h': usage(stdout); std::exit(0);
         default: usage(stderr); std::exit(2);
         }
@@ -122,13 +126,10 @@ inline server_options parse_server_options(int argc, char** argv, char const* ab
     return options;
 }
 
-/// Options of connections, with these hooks.
-inline wring::ws::upgrade_options with_hooks(wring::ws::upgrade_options o, wring::request_hook authorize,
-                                             wring::request_hook page)
+inline void say_listening(wring::endpoint const& at, char const* scheme)
 {
-    o.authorize = authorize;
-    o.page = page;
-    return o;
+    std::printf("listening on %s%s\n", at.is_unix() ? "" : scheme, at.to_string().c_str());
+    std::fflush(stdout);
 }
 
 /// Listens, or throws what a user should read. The first loop says so in one line.
@@ -137,11 +138,8 @@ inline wring::listener listen_on(std::string const& where, char const* scheme)
     auto bound = wring::listener::bind(where);
     if (!bound)
         throw std::runtime_error("can't listen on " + where + ": " + bound.error().message());
-    auto const at = bound->local();
-    if (wring::this_loop().index() == 0) {
-        std::printf("listening on %s%s\n", at.is_unix() ? "" : scheme, at.to_string().c_str());
-        std::fflush(stdout);
-    }
+    if (wring::this_loop().index() == 0)
+        say_listening(bound->local(), scheme);
     return std::move(*bound);
 }
 
@@ -156,6 +154,32 @@ inline wring::task<> reload_on_hangup(wring::tls::context const* tls)
         auto const done = co_await wring::offload([&] { return files.reload(); });
         std::fprintf(stderr, "certificates: %s\n", done ? "read again" : done.error().message().c_str());
     }
+}
+
+/// Sets a server up to listen where the command line says, and to say so in a line for each place.
+inline void listen(wring::server& app, command_line const& options)
+{
+    for (auto const& where : options.bind)
+        if (options.ws.tls)
+            app.listen(where, *options.ws.tls);
+        else
+            app.listen(where);
+    try {
+        app.trust_proxies(options.trusted);
+    } catch (std::invalid_argument const& e) {
+        std::fprintf(stderr, "--trust-proxies: %s\n", e.what());
+        std::exit(2);
+    }
+    app.on_listening([tls = options.ws.tls](wring::endpoint const& at) { say_listening(at, tls ? "wss://" : "ws://"); });
+}
+
+/// Serves on the loop that calls it.
+inline wring::task<> serve(wring::server& app, command_line const& options)
+{
+    wring::scope both;
+    both.spawn(reload_on_hangup(options.ws.tls));
+    both.spawn(app.serve());
+    co_await both.join();
 }
 
 inline wring::header parse_header(std::string_view line)

@@ -23,7 +23,7 @@ task<> accept_sessions(scope& sessions, std::string where)
         sessions.spawn(session(std::move(*peer)));
 }
 
-task<> serve(server_options const& options)
+task<> serve(command_line const& options)
 {
     scope sessions;
     for (auto const& where : options.bind)
@@ -33,6 +33,6 @@ task<> serve(server_options const& options)
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_server_options(argc, argv, "Echoes the bytes of TCP and Unix stream sockets.", false);
+    auto const options = parse_command_line(argc, argv, "Echoes the bytes of TCP and Unix stream sockets.", false);
     return run([&] { return serve(options); }, options.run);
 }

@@ -52,6 +52,9 @@ constexpr ws::connect_options c;
 constexpr ws::reconnect_options rc;
 constexpr run_options r;
 constexpr listen_options l;
+constexpr server_options s;
+constexpr route_options ro;
+constexpr files_options f;
 constexpr keepalive_options k;
 constexpr connect_stream_options cs;
 constexpr stream_pair_options sp;
@@ -85,20 +88,29 @@ static_assert(!rc.on_open && !rc.on_change && !rc.is_final);
 static_assert(r.threads == 1 && r.engine == engine_kind::automatic && !r.pin && r.handle_signals);
 static_assert(r.receive_buffer_size == 16 * ki && r.receive_buffers == 64);
 static_assert(r.submission_entries == 512 && r.completion_entries == 4096 && r.drain == 10s);
+static_assert(s.max_connections == 0 && s.max_unopened == 0 && s.max_per_address == 0 && s.max_requests == 1000);
+static_assert(s.max_head == 16 * ki && s.max_target == 8 * ki && s.max_fields == 100 && s.max_body == mi);
+static_assert(s.handshake_timeout == 10s && s.keep_alive_timeout == 15s);
+static_assert(s.body_timeout == 30s && s.write_timeout == 30s);
+static_assert(s.drain_delay == 0s && s.drain_grace == 1s && s.drain_timeout == 10s && s.drain_rate == 1000);
+static_assert(ro.max_body == 0 && ro.origins.empty());
+static_assert(f.index == "index.html" && f.cache_control == "no-cache" && f.max_size == ki * mi);
 static_assert(l.backlog == 1024 && l.no_delay && !l.v6_only);
 static_assert(k.on && k.idle == 60s && k.interval == 10s && k.probes == 5);
 static_assert(cs.no_delay && cs.attempt_delay == 250ms);
 static_assert(sp.capacity == 64 * ki && sp.chunk == 0);
 
+// [session]
 task<> session(stream peer)
 {
     auto ws = co_await open(std::move(peer));
     if (!ws)
-        co_return;
+        co_return; // no WebSocket: the request has been answered
     while (auto message = co_await ws->read())
         if (!co_await ws->write(*message))
             break;
 }
+// [/session]
 
 task<> try_all()
 {

@@ -94,6 +94,17 @@ task<std::string> talk(std::string where, std::string host, tls::context trust)
 }
 // [/stream]
 
+// [app]
+void set_up(server& app, std::string where, tls::context const& tls)
+{
+    app.listen(where, tls); // https:// and wss://
+    app.get("/who", [](request& r) -> task<response> {
+        auto const client = r.tls_info();
+        co_return response(200, client ? client->version : "plain");
+    });
+}
+// [/app]
+
 task<> echo_six(listener& server, tls::context tls)
 {
     auto plain = (co_await server.accept()).value();
@@ -166,10 +177,28 @@ task<> try_all(std::string folder)
         docs::expect(std::get<0>(both).has_value() == (name == "alice"), "the hook knows who comes");
     }
 
-    auto plain = listener::bind("localhost:0").value();
-    auto const fresh = tls::context::server(chain, key).value();
-    auto const renewed = tls::context::client({.ca = chain}).value();
     scope other;
+    class server app;
+    endpoint at;
+    app.on_listening([&](endpoint const& there) { at = there; });
+    auto const fresh = tls::context::server(chain, key).value();
+    set_up(app, "localhost:0", fresh);
+    other.spawn(app.serve());
+    while (at.port() == 0)
+        (co_await sleep_for(1ms)).value();
+    auto const renewed = tls::context::client({.ca = chain}).value();
+    auto unsecured = (co_await connect_stream("localhost:" + std::to_string(at.port()))).value();
+    auto page = (co_await tls::connect(std::move(unsecured), renewed, "localhost")).value();
+    (co_await page.write("GET /who HTTP/1.0\r\nHost: localhost\r\n\r\n")).value();
+    std::string said;
+    std::byte some[512];
+    while (auto got = co_await page.read_some(some))
+        said.append(reinterpret_cast<char const*>(got->data()), got->size());
+    docs::expect(said.ends_with("TLSv1.3"), "a handler knows of TLS");
+    app.stop();
+    co_await other.join();
+
+    auto plain = listener::bind("localhost:0").value();
     other.spawn(echo_six(plain, fresh));
     auto const cipher = co_await talk("localhost:" + std::to_string(plain.local().port()), "localhost", renewed);
     docs::expect(cipher.starts_with("TLS_"), "a cipher was agreed on");

@@ -226,6 +226,7 @@ async def hub(browser):
     one, two = await browser.tab(DESKTOP), await browser.tab(DESKTOP)
     await one.open(page + "/?name=ada")
     await one.shows("state", "open")
+    await one.shows("via", "WebSocket")
     await one.shows("count", "1 member")
     await two.open(page + "/")
     await two.shows("state", "open")
@@ -276,6 +277,109 @@ async def hub(browser):
     await one.enter()
     await one.shows("messages", "back again")
     await one.close()
+    await server.stop()
+
+
+class Network:
+    """A network between browser and server that breaks things: it refuses upgrades, and may hold back what has no end."""
+
+    def __init__(self, port, holds_streams):
+        self.port, self.holds_streams = port, holds_streams
+        self.refused = self.held = 0
+        self.tasks = set()
+
+    async def start(self):
+        def accept(reader, writer):
+            task = asyncio.ensure_future(self.pass_on(reader, writer))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        self.server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        return "http://127.0.0.1:%d" % self.server.sockets[0].getsockname()[1]
+
+    async def stop(self):
+        self.server.close()
+        for task in list(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def pass_on(self, reader, writer):
+        """One request on a connection, with its body if it is small."""
+        theirs = None
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b"upgrade: websocket" in head.lower():
+                self.refused += 1
+                writer.write(b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                return
+            length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+            body = await reader.readexactly(int(length.group(1))) if length else b""
+            answers, theirs = await asyncio.open_connection("127.0.0.1", self.port)
+            theirs.write(re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", head).replace(b"\r\n", b"\r\nConnection: close\r\n", 1) + body)
+            if self.holds_streams and b"GET /events" in head:
+                self.held += 1
+                gone = asyncio.ensure_future(reader.read())     # the browser's patience
+                await asyncio.wait([gone, asyncio.ensure_future(answers.read())], return_when=asyncio.FIRST_COMPLETED)
+                return
+            gone = asyncio.ensure_future(reader.read())
+            while True:
+                part = asyncio.ensure_future(answers.read(65536))
+                await asyncio.wait([gone, part], return_when=asyncio.FIRST_COMPLETED)
+                if gone.done() or not part.result():
+                    return
+                writer.write(part.result())
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            for end in filter(None, (writer, theirs)):
+                end.close()
+
+
+async def fallback(browser, holds_streams, via):
+    """Two members behind such a network and one in front of it talk, leave, and come back with the server."""
+    server = await Program.start("broadcast_hub", "--bind", "127.0.0.1:0", "--threads", "2", "--engine", given.engine, ready=1)
+    where = server.url.replace("ws://", "")
+    network = Network(int(where.rpartition(":")[2]), holds_streams)
+    behind = await network.start()
+    front, one, two = await browser.tab(DESKTOP), await browser.tab(DESKTOP), await browser.tab(DESKTOP)
+    await front.open(f"http://{where}/?name=eve")
+    await front.shows("via", "WebSocket")
+    await front.shows("state", "open")
+    await one.open(behind + "/?name=ada")
+    await one.shows("via", via)
+    await one.shows("state", "open")
+    # A page whose stream is held back has been a member by it for a moment.
+    ada, guest = ("ada 3", "guest 5") if holds_streams else ("ada 2", "guest 3")
+    await one.shows("messages", "you are " + ada)
+    await two.open(behind + "/")
+    await two.shows("messages", "you are " + guest)
+    check(network.refused >= 2, "the network was not asked for an upgrade")
+    check(bool(network.held) == holds_streams, "the network held back what it should not, or not what it should")
+    for tab in (front, one, two):
+        await tab.shows("count", "3 members")
+    for tab, text in ((front, "Over a WebSocket"), (one, "Over HTTP: Grüße, 世界 🌍 <b>not bold</b> %41+&"), (two, "and back")):
+        await tab.write(text)
+        await tab.enter()
+        for other in (front, one, two):
+            await other.shows("messages", text)
+    await front.shows("messages", ada)
+    same(await one.evaluate("document.querySelectorAll('#messages .mine').length"), 1, "messages of its own")
+    await one.picture("hub-" + via.replace(" ", "-"))
+    await two.open("about:blank")
+    await front.shows("messages", guest + " left")
+    await one.shows("count", "2 members")
+
+    await server.stop()
+    await one.shows("messages", "disconnected")
+    await one.shows("state", "closed")
+    server = await Program.start("broadcast_hub", "--bind", where, "--threads", "2", "--engine", given.engine, ready=1)
+    await one.shows("state", "open")
+    await one.write("back again")
+    await one.enter()
+    await one.shows("messages", "back again")
+    for tab in (front, one, two):
+        await tab.close()
+    await network.stop()
     await server.stop()
 
 
@@ -352,6 +456,8 @@ async def scenarios(suite):
     browser = await Browser().start(program, suite.path() + ".profile")
     try:
         await suite.run("hub page: two tabs talk, reload, leave, and come back", hub, browser)
+        await suite.run("hub page: server-sent events where upgrades are refused", fallback, browser, False, "server-sent events")
+        await suite.run("hub page: polling where streams are held back as well", fallback, browser, True, "polling")
         await suite.run("echo page: connects, sends, receives", echo, browser)
         await suite.run("compressed messages both ways", deflate, browser)
         await suite.run("both pages over TLS", tls, browser, suite.identity())

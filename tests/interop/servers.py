@@ -70,7 +70,7 @@ async def answers(name, where):
     if name == "tcp_echo":
         same(await echoed(where), b"some bytes", f"what {name} at {where} gives back")
     else:
-        status, _, _ = await ask(where, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        status, _, _ = await ask(where, b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
         same(status, 200, f"what {name} at {where} answers")
 
 
@@ -232,11 +232,11 @@ class Scenarios:
     async def page(self):
         server = await self.start("--bind", "127.0.0.1:0")
         where = server.addresses[0]
-        status, fields, body = await ask(where, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        status, fields, body = await ask(where, b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
         same((status, fields.get("content-type"), fields.get("content-length")), (200, "text/html; charset=utf-8", str(len(body))), "the page")
         check(body.startswith(b"<!doctype html>") and b"WebSocket" in body, f"the page: {body[:200]!r}")
         length = fields["content-length"]
-        status, fields, body = await ask(where, b"HEAD / HTTP/1.1\r\nHost: here\r\n\r\n")
+        status, fields, body = await ask(where, b"HEAD / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
         same((status, fields.get("content-length"), body), (200, length, b""), "the answer to HEAD")
         status, fields, body = await ask(where, UPGRADE.replace(b"GET", b"POST"))
         same((status, fields.get("allow")), (405, "GET"), "the answer to an upgrade by POST")
@@ -245,7 +245,7 @@ class Scenarios:
         status, fields, body = await ask(where, UPGRADE.replace(b"Version: 13", b"Version: 8"))
         same((status, fields.get("sec-websocket-version")), (426, "13"), "the answer to an old version")
         if self.name == "echo_server":
-            status, fields, body = await ask(where, b"GET /nowhere HTTP/1.1\r\nHost: here\r\n\r\n")
+            status, fields, body = await ask(where, b"GET /nowhere HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
             same(status, 404, "the answer for a path that is not there")
         await server.stop()
 
@@ -302,7 +302,7 @@ class Scenarios:
                 pass
             writer.transport.abort()
             # Without TLS it says what is wrong.
-            status, fields, body = await ask(server.addresses[0], b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+            status, fields, body = await ask(server.addresses[0], b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
             check(status == 400 and b"https://" in body, f"the answer without TLS: {status} {body!r}")
             server.interrupt()
             await server.exit(0)

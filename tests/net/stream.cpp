@@ -3,6 +3,7 @@
 #include "net.hpp"
 
 #include "child.hpp"
+#include "net/transport.hpp"
 
 #include <fcntl.h>
 
@@ -1129,4 +1130,42 @@ TEST_CASE("half of a socket pair is a stream")
 TEST_CASE("a stream may move while it is read")
 {
     on_loop(moved_while_in_use());
+}
+
+// ---- riders -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct rider final : detail::transport_rider
+{
+    rider(bool& gone, endpoint at) : gone_(gone), at_(at) {}
+    ~rider() override { gone_ = true; }
+    endpoint const* remote() const noexcept override { return &at_; }
+    bool& gone_;
+    endpoint at_;
+};
+
+} // namespace
+
+TEST_CASE("a rider says whom a stream is from, and goes with its socket")
+{
+    for (kind k : all_kinds)
+        on_loop([](kind which) -> task<> {
+            auto pair = co_await connected(which);
+            bool gone = false;
+            auto const client = endpoint::parse("192.0.2.7:99").value();
+            auto transport = detail::stream_access::take(std::move(pair.first));
+            transport->set_rider(std::make_unique<rider>(gone, client));
+            {
+                auto s = detail::stream_access::make(std::move(transport));
+                CHECK(s.remote() == client);
+                auto const got = co_await timeout(1ms, read_text(s, 1)); // a receive is under way
+                CHECK(got.error() == errc::timed_out);
+            }
+            auto const end = co_await read_text(pair.second, 1);
+            CHECK(end.starts_with("error"));
+            for (int i = 0; i < 100 && !gone; ++i)
+                co_await turns(1);
+            CHECK(gone);
+        }(k));
 }

@@ -35,6 +35,26 @@ TEST_CASE("a head is read and what follows it is left")
         }(chunk));
 }
 
+TEST_CASE("something to read is waited for, and so is the end")
+{
+    on_loop([]() -> task<> {
+        auto streams = make_stream_pair();
+        detail::handshake_io io(transport_of(std::move(streams.first)));
+        auto const nothing = co_await timeout(1ms, io.readable());
+        CHECK(nothing.error() == errc::timed_out);
+        co_await send_text(streams.second, "x");
+        auto const something = co_await io.readable();
+        CHECK(something.has_value());
+        CHECK(io.get().inbound().size() == 1);
+        streams.second.shutdown();
+        auto const still = co_await io.readable();
+        CHECK(still.has_value());
+        io.get().inbound().clear();
+        auto const end = co_await io.readable();
+        CHECK(end.error() == errc::end_of_stream);
+    }());
+}
+
 TEST_CASE("a large text is written to a slow reader, and a cancel ends that")
 {
     for (bool cancel : {false, true})

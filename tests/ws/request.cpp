@@ -3,6 +3,8 @@
 
 #include "ws/request_data.hpp"
 
+#include <wring/loop.hpp>
+
 using namespace wring;
 
 namespace {
@@ -109,4 +111,86 @@ TEST_CASE("a hook is a function, a lambda without captures or a reference to an 
     auto unstarted = referring(s.view);
     CHECK(object.calls == 1);
     STATIC_CHECK(std::is_trivially_destructible_v<request_hook>);
+}
+
+TEST_CASE("a parameter of the query is decoded on demand")
+{
+    sample const s("GET /?a=x%20y+z&b=%zz&c=%C3%BC&d HTTP/1.1\r\nHost: h\r\n\r\n");
+    CHECK(s.view.query_value("a") == "x%20y+z");
+    CHECK(s.view.query_text("a") == "x y z");
+    CHECK(!s.view.query_text("b"));
+    CHECK(s.view.query_text("c") == "\xC3\xBC");
+    CHECK(s.view.query_text("d") == "");
+    CHECK(!s.view.query_text("e"));
+}
+
+TEST_CASE("a request has the parameters of its route, and room for what a hook finds out")
+{
+    sample s("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    CHECK(s.view.param("room").empty());
+    s.data.params.emplace_back("room", "a b");
+    s.data.params.emplace_back("*", "c/d");
+    CHECK(s.view.param("room") == "a b");
+    CHECK(s.view.param("*") == "c/d");
+    CHECK(s.view.param("Room").empty());
+    CHECK(!s.view.attachment().has_value());
+    s.view.attachment() = std::string("ann");
+    CHECK(std::any_cast<std::string>(s.view.attachment()) == "ann");
+}
+
+namespace {
+
+struct pieces final : detail::body_source
+{
+    task<result<std::string_view>> next_piece() override { return give(*this); }
+    static task<result<std::string_view>> give(pieces& self)
+    {
+        if (self.at == self.texts.size())
+            co_return self.end;
+        co_return self.texts[self.at++];
+    }
+    std::vector<std::string_view> texts;
+    std::error_code end = errc::end_of_stream;
+    std::size_t at = 0;
+};
+
+task<> read_whole(request& r, result<std::string>& out)
+{
+    out = co_await r.body();
+}
+
+result<std::string> whole(request r)
+{
+    result<std::string> out = errc::canceled;
+    run_options options;
+    options.handle_signals = false;
+    CHECK(run(read_whole(r, out), options) == 0);
+    return out;
+}
+
+} // namespace
+
+TEST_CASE("a body is read in pieces or whole, and its error is handed on")
+{
+    sample s("POST / HTTP/1.1\r\nHost: h\r\n\r\n");
+    CHECK(whole(s.view).value() == ""); // a hook's request has none
+    pieces some;
+    some.texts = {"one ", "two"};
+    s.data.body = &some;
+    CHECK(whole(s.view).value() == "one two");
+    some.at = 0;
+    some.end = std::make_error_code(std::errc::connection_reset);
+    CHECK(whole(s.view).error() == std::errc::connection_reset);
+}
+
+TEST_CASE("responses of the common kinds")
+{
+    CHECK(response::html("<p>").content_type == "text/html; charset=utf-8");
+    auto const who = response::challenge("Basic realm=\"x\"");
+    CHECK(who.status == 401);
+    CHECK(who.headers == std::vector<std::pair<std::string, std::string>>{{"WWW-Authenticate", "Basic realm=\"x\""}});
+    auto const there = response::redirect("/login");
+    CHECK(there.status == 303);
+    CHECK(there.headers.front().second == "/login");
+    CHECK(response::redirect("/new", 308).status == 308);
 }

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <wring/endpoint.hpp>
+#include <wring/http.hpp>
 #include <wring/listener.hpp>
 #include <wring/loop.hpp>
 #include <wring/reconnect.hpp>
 #include <wring/request.hpp>
 #include <wring/result.hpp>
 #include <wring/scope.hpp>
+#include <wring/server.hpp>
 #include <wring/stream.hpp>
 #include <wring/sync.hpp>
 #include <wring/task.hpp>

@@ -153,7 +153,9 @@ int run(task_factory make, void* argument, run_options const& options)
     settled.threads = threads;
     if (loop_core::current())
         fatal("wring: run() was called on a thread that already runs a loop; co_await the task, or spawn it");
+    static std::atomic<std::uint64_t> runs{0};
     shared_run shared;
+    shared.number = ++runs;
     if (options.handle_signals)
         signal_hub::watch_stop_signals();
     std::atomic<bool> good{true};

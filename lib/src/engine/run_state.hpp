@@ -6,6 +6,7 @@
 
 #include <wring/endpoint.hpp>
 
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <set>
@@ -16,6 +17,7 @@ namespace wring::detail {
 
 struct shared_run
 {
+    std::uint64_t number = 0; ///< of this run in the process, from 1
     std::mutex mutex;
     std::vector<loop_core*> loops;             ///< those that run; under the mutex
     bool stopping = false;                     ///< under the mutex; a loop that starts late looks at it

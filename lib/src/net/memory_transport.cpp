@@ -90,7 +90,7 @@ public:
     }
 
     endpoint local() const override { return {}; }
-    endpoint remote() const override { return {}; }
+    endpoint remote() const override { return told_remote() ? *told_remote() : endpoint(); }
     bool quiet() const noexcept override { return !sending_; }
 
 private:

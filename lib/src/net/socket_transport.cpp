@@ -89,7 +89,11 @@ public:
     }
 
     endpoint local() const override { return local_endpoint(io_->fd()); }
-    endpoint remote() const override { return remote_endpoint(io_->fd()); }
+    endpoint remote() const override
+    {
+        auto const* const told = told_remote();
+        return told ? *told : remote_endpoint(io_->fd());
+    }
     int fd() const noexcept override { return io_->fd(); }
     bool quiet() const noexcept override { return !receive_operation::in_flight() && !send_operation::in_flight(); }
     int release_fd() noexcept override { return io_->release(); }

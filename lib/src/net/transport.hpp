@@ -28,6 +28,15 @@ protected:
     ~transport_user() = default;
 };
 
+/// What goes along with a connection for as long as its socket lives: whoever counts it, and knows whom it is from.
+class transport_rider
+{
+public:
+    virtual ~transport_rider() = default;
+    /// The peer's address where it is not the socket's (a proxy has said so); null otherwise.
+    [[nodiscard]] virtual endpoint const* remote() const noexcept { return nullptr; }
+};
+
 /// A connected byte stream of one loop. Owned through transport_ptr, whose end abandons it: the object lives on
 /// until the kernel has let go of it.
 class transport
@@ -39,6 +48,9 @@ public:
 
     [[nodiscard]] loop_core& loop() const noexcept { return loop_; }
     void set_user(transport_user* user) noexcept { user_ = user; }
+
+    /// Destroyed with the transport, once the socket is closed.
+    void set_rider(std::unique_ptr<transport_rider> rider) noexcept { rider_ = std::move(rider); }
 
     /// Received bytes that nobody has taken.
     [[nodiscard]] engine::block_queue& inbound() noexcept { return inbound_; }
@@ -103,8 +115,12 @@ protected:
             user_->on_readable();
     }
 
+    /// What the rider knows better than the socket.
+    [[nodiscard]] endpoint const* told_remote() const noexcept { return rider_ ? rider_->remote() : nullptr; }
+
     loop_core& loop_;
     transport_user* user_ = nullptr;
+    std::unique_ptr<transport_rider> rider_;
     engine::block_queue inbound_;
     int end_error_ = 0;
     bool ended_ = false;

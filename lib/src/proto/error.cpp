@@ -94,9 +94,22 @@ constexpr std::array<row, errc_count> table{{
     {errc::subprotocol_excess, 0, 400, "more subprotocols than a handshake may offer"},
     {errc::extension_invalid, 0, 400, "Sec-WebSocket-Extensions is malformed"},
 
+    {errc::transfer_coding_unknown, 0, 501, "Transfer-Encoding names a coding other than chunked"},
+    {errc::path_escape, 0, 400, "path has a percent escape that is incomplete or stands for NUL"},
+    {errc::path_dots, 0, 400, "path has a segment that is one dot or two"},
+
+    {errc::chunk_size, 0, 400, "chunk size is not a hexadecimal number"},
+    {errc::chunk_extension, 0, 400, "chunk extension is malformed or too long"},
+    {errc::chunk_end, 0, 400, "chunk does not end where its size says"},
+    {errc::trailer, 0, 400, "trailer section is malformed or too long"},
+    {errc::body_cut_short, 0, 400, "stream ended before the request body did"},
+
+    {errc::proxy_header, 0, 0, "PROXY header is missing or malformed"},
+
     {errc::origin_forbidden, 0, 403, "origin is not allowed"},
     {errc::not_found, 0, 404, "nothing is served at this path"},
     {errc::handshake_timeout, 0, 408, "handshake took too long"},
+    {errc::body_timeout, 0, 408, "request body took too long"},
     {errc::content_too_large, 0, 413, "request body is larger than the limit"},
     {errc::overloaded, 0, 503, "server is at its limit of connections"},
     {errc::hash_unavailable, 0, 503, "the cryptographic library refuses SHA-1"},

@@ -89,11 +89,25 @@ enum class errc : std::uint8_t
     subprotocol_duplicate,
     subprotocol_excess,
     extension_invalid,
+    transfer_coding_unknown,
+    path_escape,
+    path_dots,
+
+    // The body of a request (RFC 9112 section 7.1).
+    chunk_size,
+    chunk_extension,
+    chunk_end,
+    trailer,
+    body_cut_short,
+
+    // What a proxy says before the request.
+    proxy_header,
 
     // Refusals decided above this layer; here because their answers belong to the same table.
     origin_forbidden,
     not_found,
     handshake_timeout,
+    body_timeout,
     content_too_large,
     overloaded,
     hash_unavailable,

@@ -2,6 +2,7 @@
 #include "proto/handshake.hpp"
 
 #include "proto/extension.hpp"
+#include "proto/response.hpp"
 #include "proto/url.hpp"
 
 #include <openssl/crypto.h>
@@ -112,63 +113,6 @@ bool offers_extension(std::string_view offer, std::string_view name) noexcept
     for (auto element : list_range{offer})
         if (equal_ignoring_case(extension_reader(element).name(), name)) return true;
     return false;
-}
-
-void append_field(std::string& out, std::string_view name, std::string_view value)
-{
-    out.append(name).append(": ").append(value).append("\r\n");
-}
-
-void append_fields(std::string& out, std::span<field const> fields)
-{
-    for (auto const& f : fields)
-        append_field(out, f.name, f.value);
-}
-
-errc check_fields(std::span<field const> fields) noexcept
-{
-    for (auto const& f : fields)
-        if (auto const e = check_field(f); e != errc::ok) return e;
-    return errc::ok;
-}
-
-struct status_text
-{
-    std::uint16_t status;
-    std::string_view text;
-};
-
-constexpr status_text status_texts[] = {
-    {200, "OK"},
-    {204, "No Content"},
-    {301, "Moved Permanently"},
-    {302, "Found"},
-    {304, "Not Modified"},
-    {307, "Temporary Redirect"},
-    {308, "Permanent Redirect"},
-    {400, "Bad Request"},
-    {401, "Unauthorized"},
-    {403, "Forbidden"},
-    {404, "Not Found"},
-    {405, "Method Not Allowed"},
-    {408, "Request Timeout"},
-    {413, "Content Too Large"},
-    {414, "URI Too Long"},
-    {417, "Expectation Failed"},
-    {426, "Upgrade Required"},
-    {429, "Too Many Requests"},
-    {431, "Request Header Fields Too Large"},
-    {500, "Internal Server Error"},
-    {503, "Service Unavailable"},
-    {505, "HTTP Version Not Supported"},
-};
-
-// Empty for a status that has no row: a reason phrase may be.
-std::string_view reason_phrase(std::uint16_t status) noexcept
-{
-    for (auto const& row : status_texts)
-        if (row.status == status) return row.text;
-    return {};
 }
 
 } // namespace
@@ -297,29 +241,16 @@ errc write_switching_protocols(std::string& out, switching_protocols const& answ
 
 errc write_refusal(std::string& out, refusal const& answer)
 {
-    if (auto const e = check_fields(answer.extra); e != errc::ok) return e;
+    response_start start;
+    start.status = answer.status;
+    if (!answer.body.empty()) start.content_type = answer.content_type;
+    start.length = answer.body.size();
+    start.close = true;
+    start.retry_after = answer.retry_after;
+    start.extra = answer.extra;
     if (!is_field_value(answer.content_type)) return errc::header_value;
-
-    out.append("HTTP/1.1 ").append(std::to_string(answer.status)).append(" ");
-    out.append(reason_phrase(answer.status)).append("\r\n");
-    if (answer.status == 426) {
-        out.append("Connection: close, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
-    } else {
-        out.append("Connection: close\r\n");
-    }
-    // What the application says itself goes first.
-    auto const said = [&](std::string_view name) {
-        return std::any_of(answer.extra.begin(), answer.extra.end(),
-                           [&](field const& f) { return equal_ignoring_case(f.name, name); });
-    };
-    if (answer.status == 405 && !said("Allow")) append_field(out, "Allow", "GET");
-    if (answer.status == 503 && !said("Retry-After"))
-        append_field(out, "Retry-After", std::to_string(answer.retry_after));
-    if (!answer.body.empty() && !said("Content-Type")) append_field(out, "Content-Type", answer.content_type);
-    bool const bodiless = answer.status == 204 || answer.status == 304; // RFC 9110 section 8.6
-    if (!bodiless) append_field(out, "Content-Length", std::to_string(answer.body.size()));
-    append_fields(out, answer.extra);
-    out.append("\r\n").append(bodiless ? "" : answer.body);
+    if (auto const e = write_response(out, start); e != errc::ok) return e;
+    if (!has_no_content(answer.status)) out.append(answer.body);
     return errc::ok;
 }
 

@@ -10,6 +10,22 @@
 
 namespace wring::detail {
 
+task<result<>> handshake_io::readable(std::size_t beyond)
+{
+    for (;;) {
+        if (co_await stop_requested())
+            co_return errc::canceled;
+        if (transport_->inbound().size() > beyond)
+            co_return {};
+        if (transport_->ended()) {
+            int const error = transport_->end_error();
+            co_return error ? system_error(error) : make_error_code(errc::end_of_stream);
+        }
+        transport_->resume_receiving();
+        co_await change_operation(*this);
+    }
+}
+
 task<result<std::string_view>> handshake_io::received()
 {
     for (;;) {

@@ -33,6 +33,9 @@ public:
             at_end_->request();
     }
 
+    /// Completes when more than `beyond` bytes are unread; errc::end_of_stream, or the system's error, at the end. A
+    /// cancel loses nothing.
+    task<result<>> readable(std::size_t beyond = 0);
     /// Completes with bytes that have come, at least one, valid until they are consumed; behind the last with
     /// errc::end_of_stream or the system's error.
     task<result<std::string_view>> received();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 // The server's part of the opening handshake.
+#include "ws/server_handshake.hpp"
+
 #include "net/tls_transport.hpp"
 #include "proto/handshake.hpp"
 #include "ws/connection_core.hpp"
-#include "ws/handshake_io.hpp"
-#include "ws/request_data.hpp"
 
 #include <vector>
 
@@ -41,6 +41,8 @@ bool same_origin(std::string_view origin, std::string_view host) noexcept
     return proto::equal_ignoring_case(authority, host);
 }
 
+} // namespace
+
 bool origin_allowed(proto::request_head const& head, std::string_view allowed) noexcept
 {
     auto const origin = head.fields.find("Origin");
@@ -54,17 +56,6 @@ bool origin_allowed(proto::request_head const& head, std::string_view allowed) n
     return false;
 }
 
-/// One handshake under way: what its steps share.
-struct server_handshake
-{
-    handshake_io io;
-    ws::upgrade_options const& options;
-    std::string head_text;
-    request_data data;
-    bool answered = false; // an answer has been begun: no other may follow
-    deflate_agreement deflate;
-};
-
 std::vector<proto::field> as_fields(std::vector<std::pair<std::string, std::string>> const& headers)
 {
     std::vector<proto::field> fields;
@@ -72,6 +63,8 @@ std::vector<proto::field> as_fields(std::vector<std::pair<std::string, std::stri
         fields.push_back({name, value});
     return fields;
 }
+
+namespace {
 
 task<> answer(server_handshake& shake, response const& r)
 {
@@ -85,7 +78,7 @@ task<> answer(server_handshake& shake, response const& r)
     refusal.body = r.body;
     refusal.content_type = r.content_type;
     refusal.extra = fields;
-    bool const is_answer = r.status >= 200 && r.status <= 599;
+    bool const is_answer = r.status >= 200 && r.status <= 599 && !r.stream;
     if (!is_answer || proto::write_refusal(text, refusal) != proto::errc::ok) {
         refusal = {};
         refusal.status = 500; // what the hook said can't be sent
@@ -98,39 +91,40 @@ task<> answer(server_handshake& shake, response const& r)
     (void)sent; // the peer may have gone: there is nobody else to tell
 }
 
-/// Runs a hook; the peer's end of the stream cancels it. An error means that it was canceled.
 task<result<response>> ask(server_handshake& shake, request_hook hook)
+{
+    request const r(shake.data);
+    auto said = co_await until_gone(shake.io, nullptr, hook(r));
+    co_return said;
+}
+
+} // namespace
+
+task<result<response>> until_gone(handshake_io& io, stop_state* also, task<response> hook)
 {
     context& env = co_await get_context();
     own_stop own(env);
-    shake.io.stop_at_end(&own.stop);
+    stop_relay const other(also, own.stop);
+    io.stop_at_end(&own.stop);
     struct leave
     {
         ~leave() { io.stop_at_end(nullptr); }
         handshake_io& io;
-    } guard{shake.io};
-    request const r(shake.data);
+    } guard{io};
     try {
-        response said = co_await hook(r);
+        response said = co_await std::move(hook);
         co_return said;
     } catch (std::system_error const& e) {
         // The cancel itself, thrown by a value(): no failure of the hook's.
         if (!own.stop.requested() || e.code() != errc::canceled)
             throw;
     }
-    co_return shake.io.get().ended() ? errc::end_of_stream : errc::canceled;
+    co_return io.get().ended() ? errc::end_of_stream : errc::canceled;
 }
 
-/// Everything up to the 101; an error that has not been answered yet is answered by the caller.
 task<result<std::string>> shake_hands(server_handshake& shake)
 {
     auto const& options = shake.options;
-    proto::head_scanner scanner(proto::head_scanner::kind::request,
-                                {options.max_head, options.max_target, options.max_fields});
-    auto const read = co_await shake.io.read_head(scanner, shake.head_text);
-    if (!read)
-        co_return read.error();
-    shake.data = {scanner.request(shake.head_text), shake.io.get().remote(), shake.io.get().tls()};
     auto const& head = shake.data.head;
 
     auto const verdict = proto::check_upgrade(head);
@@ -195,7 +189,6 @@ task<result<std::string>> shake_hands(server_handshake& shake)
     co_return std::string(subprotocol.name);
 }
 
-/// The answer to an error, where there is one to give.
 response answer_to(std::error_code error)
 {
     if (error == ws::errc::handshake_timeout)
@@ -204,6 +197,61 @@ response answer_to(std::error_code error)
         if (auto const status = proto::http_status_for(static_cast<proto::errc>(error.value())))
             return response::refuse(status, error.message() + "\n");
     return response::refuse(0);
+}
+
+task<result<ws::connection>> conclude(server_handshake& shake, task<result<std::string>> steps,
+                                      clock::time_point limit)
+{
+    result<std::string> agreed = errc::canceled;
+    {
+        own_stop own(co_await get_context());
+        deadline const late(own.stop, limit);
+        bool failed = false; // a hook threw
+        std::exception_ptr failure;
+        try {
+            agreed = co_await std::move(steps);
+        } catch (...) {
+            failed = true;
+            failure = std::current_exception();
+        }
+        if (failed) {
+            if (!shake.answered)
+                co_await answer(shake, response::refuse(500));
+            close_lingering(shake.io.take());
+            std::rethrow_exception(failure);
+        }
+        if (!agreed && agreed.error() == errc::canceled && late.expired())
+            agreed = ws::errc::handshake_timeout;
+    }
+    if (!agreed) {
+        bool const busy = shake.busy_if_canceled && agreed.error() == errc::canceled;
+        auto const said = busy ? response::refuse(503) : answer_to(agreed.error());
+        if (said.status != 0 && !shake.answered)
+            co_await answer(shake, said);
+        if (shake.answered)
+            close_lingering(shake.io.take());
+        co_return agreed.error();
+    }
+    co_return ws::connection(new connection_core(shake.io.take(), proto::role::server,
+                                                 connection_settings(shake.options), std::move(*agreed),
+                                                 shake.deflate));
+}
+
+namespace {
+
+/// All of a handshake, from the first byte.
+task<result<std::string>> read_and_shake(server_handshake& shake, std::string& head_text)
+{
+    auto const& options = shake.options;
+    proto::head_scanner scanner(proto::head_scanner::kind::request,
+                                {options.max_head, options.max_target, options.max_fields});
+    auto const read = co_await shake.io.read_head(scanner, head_text);
+    if (!read)
+        co_return read.error();
+    shake.data.head = scanner.request(head_text);
+    shake.data.remote = shake.io.get().remote();
+    shake.data.tls = shake.io.get().tls();
+    co_return co_await shake_hands(shake);
 }
 
 /// TLS first: then everything goes on as without.
@@ -226,50 +274,19 @@ task<result<ws::connection>> upgrade(stream peer, ws::upgrade_options options)
     auto transport = detail::stream_access::take(std::move(peer));
     if (!transport)
         co_return errc::closed;
-    bool const limited = options.handshake_timeout > duration::zero();
-    auto const until = limited ? detail::deadline_after(options.handshake_timeout) : clock::time_point::max();
+    bool const bound = options.handshake_timeout > duration::zero();
+    auto const limit = detail::deadline_after(bound ? options.handshake_timeout : duration::max());
     if (options.tls) {
-        auto secured = co_await detail::secure(std::move(transport), *options.tls, until);
+        auto secured = co_await detail::secure(std::move(transport), *options.tls, limit);
         if (!secured)
             co_return secured.error();
         transport = std::move(*secured);
     }
-    detail::server_handshake shake{detail::handshake_io(std::move(transport)), options, {}, {}, false, {}};
-    result<std::string> agreed = errc::canceled;
-    {
-        detail::context& env = co_await detail::get_context();
-        detail::own_stop own(env);
-        std::optional<detail::deadline> limit;
-        if (limited)
-            limit.emplace(own.stop, until);
-        bool failed = false; // a hook threw
-        std::exception_ptr failure;
-        try {
-            agreed = co_await detail::shake_hands(shake);
-        } catch (...) {
-            failed = true;
-            failure = std::current_exception();
-        }
-        if (failed) {
-            if (!shake.answered)
-                co_await detail::answer(shake, response::refuse(500));
-            detail::close_lingering(shake.io.take());
-            std::rethrow_exception(failure);
-        }
-        if (!agreed && agreed.error() == errc::canceled && limit && limit->expired())
-            agreed = ws::errc::handshake_timeout;
-    }
-    if (!agreed) {
-        auto const said = detail::answer_to(agreed.error());
-        if (said.status != 0 && !shake.answered)
-            co_await detail::answer(shake, said);
-        if (shake.answered)
-            detail::close_lingering(shake.io.take());
-        co_return agreed.error();
-    }
-    co_return ws::connection(new detail::connection_core(
-        shake.io.take(), proto::role::server, detail::connection_settings(options), std::move(*agreed),
-        shake.deflate));
+    detail::handshake_io io(std::move(transport));
+    std::string head_text;
+    detail::request_data data;
+    detail::server_handshake shake{io, options, data};
+    co_return co_await detail::conclude(shake, detail::read_and_shake(shake, head_text), limit);
 }
 
 } // namespace wring
