@@ -490,8 +490,9 @@ task<result<>> http_connection::write(std::string_view text, bool with_head)
     while (!text.empty()) {
         auto const piece = text.substr(0, write_size);
         auto const limit = options_.write_timeout > duration::zero() ? options_.write_timeout : duration::max();
-        auto const sent = co_await timeout(limit, with_head ? io_.write(piece) : io_.write_bytes(piece));
-        with_head = false;
+        // Named: g++ 12 would destroy the branches of a conditional expression in the co_await twice.
+        auto sending = std::exchange(with_head, false) ? io_.write(piece) : io_.write_bytes(piece);
+        auto const sent = co_await timeout(limit, std::move(sending));
         if (!sent)
             co_return sent.error();
         text.remove_prefix(piece.size());
