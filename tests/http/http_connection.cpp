@@ -296,7 +296,7 @@ TEST_CASE("a body over its limit is refused, and exactly at it passes; each rout
     CHECK(ask(app, post("/large", "012345678901234567890")).status() == 413);
 }
 
-TEST_CASE("what the handler does not read of a body ends the connection, unless it is here already")
+TEST_CASE("what the handler does not read of a body ends the connection, unless it is here already", "[sizes]")
 {
     for (kind k : kinds) {
         server app;
