@@ -90,7 +90,8 @@ task<response> send(request& r, hub& all, guest_book& guests)
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_command_line(argc, argv, "Sends what a client sends to all; GET / is a page to try it.");
+    auto const options = parse_command_line(argc, argv, "Sends what a client sends to all; GET / is a page to try it.",
+                                            speaks::http);
     hub all(options.run.threads);
     guest_book guests(all);
     server app;

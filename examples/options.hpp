@@ -34,10 +34,12 @@ inline wring::tls::context const* keep_tls(wring::result<wring::tls::context> as
     return &*kept;
 }
 
-/// Reads the options of an example server, those of WebSocket and TLS where it speaks that. Ends the program on --help
-/// (0) and on bad usage (2).
-inline command_line parse_command_line(int argc, char** argv, char const* about, bool websocket = true)
+enum class speaks { tcp, websocket, http };
+
+/// Reads the options of an example server. Ends the program on --help (0) and on bad usage (2).
+inline command_line parse_command_line(int argc, char** argv, char const* about, speaks protocol)
 {
+    bool const websocket = protocol != speaks::tcp;
     auto usage = [&](std::FILE* to) {
         std::fprintf(to,
                      "usage: %s [--bind HOST:PORT]... [--threads N] [--engine auto|uring|asio]%s\n\n%s\n\n"
@@ -45,7 +47,7 @@ inline command_line parse_command_line(int argc, char** argv, char const* about,
                      "                    unix:/path or unix:@name for a Unix socket (default 127.0.0.1:9001)\n"
                      "  --threads N       event loops, each on a thread of its own (default 1; 0: one per processor)\n"
                      "  --engine NAME     auto, uring or asio (default auto: io_uring where it works, else epoll)\n"
-                     "%s"
+                     "%s%s"
                      "  --help            this text\n",
                      argv[0], websocket ? " [OPTION]..." : "", about,
                      !websocket ? "" :
@@ -55,7 +57,8 @@ inline command_line parse_command_line(int argc, char** argv, char const* about,
                      "  --takeover        the same, with windows that are kept, so small messages become smaller too\n"
                      "  --max-message N   bytes of a message at most (default 1048576; 0: no limit)\n"
                      "  --max-fragments N frames of a message at most (default 1024; 0: no limit)\n"
-                     "  --subprotocol NAME  picked if the client offers it; may repeat, preferred first\n"
+                     "  --subprotocol NAME  picked if the client offers it; may repeat, preferred first\n",
+                     protocol != speaks::http ? "" :
                      "  --trust-proxies LIST  whose PROXY headers to believe: addresses, networks, unix\n");
     };
     auto refuse = [&](char const* what, char const* value) {
@@ -81,7 +84,7 @@ inline command_line parse_command_line(int argc, char** argv, char const* about,
                             {"max-message", required_argument, nullptr, 'm'},
                             {"max-fragments", required_argument, nullptr, 'f'},
                             {"subprotocol", required_argument, nullptr, 's'},
-                            {"trust-proxies", required_argument, nullptr, 'p'},
+                            {protocol == speaks::http ? "trust-proxies" : nullptr, required_argument, nullptr, 'p'},
                             {}};
     static std::string subprotocols; // the options are views of it
     std::string cert, key;

@@ -33,6 +33,6 @@ task<> serve(command_line const& options)
 
 int main(int argc, char** argv)
 {
-    auto const options = parse_command_line(argc, argv, "Echoes the bytes of TCP and Unix stream sockets.", false);
+    auto const options = parse_command_line(argc, argv, "Echoes the bytes of TCP and Unix stream sockets.", speaks::tcp);
     return run([&] { return serve(options); }, options.run);
 }

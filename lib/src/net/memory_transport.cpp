@@ -173,13 +173,11 @@ private:
     std::size_t chunk_;
     int staged_error_ = 0;
     bool staged_end_ = false;
-    bool receiving_ = false;
     bool sending_ = false;
     bool cancel_send_ = false;
     bool sent_end_ = false;
     bool reset_ = false;
     bool scheduled_ = false;
-    bool abandoned_ = false;
 };
 
 } // namespace

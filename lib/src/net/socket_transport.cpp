@@ -28,14 +28,14 @@ public:
 
     void resume_receiving() noexcept override
     {
-        wanted_ = true;
+        receiving_ = true;
         if (!receive_operation::in_flight() && !ended_)
             io_->receive(receiving());
     }
 
     void pause_receiving() noexcept override
     {
-        wanted_ = false;
+        receiving_ = false;
         io_->cancel(receiving());
     }
 
@@ -114,20 +114,20 @@ private:
             return delete_if_done();
         }
         if (c.data) {
-            if (c.last && wanted_)
+            if (c.last && receiving_)
                 resume_receiving(); // first, as the user may let go of this
             return arrived(c.data);
         }
         if (!c.last)
             return;
         if (c.result == -ECANCELED) {
-            if (wanted_)
+            if (receiving_)
                 resume_receiving(); // wanted again before the cancel was through
             else if (user_)
                 user_->on_readable(); // somebody may wait until all is quiet
             return;
         }
-        end(c.result == 0 ? broken_ : -c.result);
+        end(c.result == 0 ? end_error_ : -c.result);
     }
 
     void sent(engine::completion const& c) noexcept
@@ -144,8 +144,9 @@ private:
     /// clean one. EPIPE says nothing of the other direction.
     void note(int error) noexcept
     {
-        if (error != EAGAIN && error != ECANCELED && error != EPIPE && error != ENOBUFS && error != ENOMEM)
-            broken_ = error;
+        bool const lasting = error != EAGAIN && error != ECANCELED && error != EPIPE && error != ENOBUFS && error != ENOMEM;
+        if (lasting && !ended_)
+            end_error_ = error;
     }
 
     void delete_if_done() noexcept
@@ -155,9 +156,6 @@ private:
     }
 
     std::unique_ptr<engine::descriptor> io_;
-    int broken_ = 0;
-    bool wanted_ = false;
-    bool abandoned_ = false;
 };
 
 receive_operation::receive_operation() noexcept :

@@ -459,7 +459,6 @@ private:
     std::size_t taken_ = 0; // bytes of the user's send that are encrypted
     ssize_t report_result_ = 0;
     int send_error_ = 0;         // of the transport below
-    bool receiving_ = false;
     bool user_sending_ = false;  // start_send() has not ended
     bool inner_sending_ = false; // the same of the transport below
     bool blocked_ = false;       // nothing can be encrypted before more has come from the peer
@@ -467,7 +466,6 @@ private:
     bool closing_ = false;       // there is nothing to send but close_notify
     bool shut_down_ = false;     // it is out
     bool scheduled_ = false;
-    bool abandoned_ = false;
     bool reset_ = false;
     bool finished_ = false;
 };

@@ -57,7 +57,7 @@ public:
     /// No more bytes will come: the end of the stream (end_error() 0) or an error. Errors are an errno, or one of TLS
     /// (tls/error.hpp): system_error() makes a code of either.
     [[nodiscard]] bool ended() const noexcept { return ended_; }
-    [[nodiscard]] int end_error() const noexcept { return end_error_; }
+    [[nodiscard]] int end_error() const noexcept { return ended_ ? end_error_ : 0; }
 
     /// Receiving goes on until it is paused: what arrives is added to inbound(). Both may be called in any state.
     /// Some bytes may still arrive after a pause.
@@ -122,8 +122,10 @@ protected:
     transport_user* user_ = nullptr;
     std::unique_ptr<transport_rider> rider_;
     engine::block_queue inbound_;
-    int end_error_ = 0;
+    int end_error_ = 0; // before the end: what a send was told, for sockets
     bool ended_ = false;
+    bool receiving_ = false; // resumed, not paused
+    bool abandoned_ = false;
 };
 
 struct abandon_transport

@@ -12,6 +12,8 @@
 #include <wring/timeout.hpp>
 #include <wring/ws.hpp>
 
+#include <array>
+
 namespace wring::detail {
 
 /// What upgrade_options and connect_options have in common, as a connection keeps it.
@@ -151,6 +153,8 @@ private:
         pinging* pings = nullptr; // that wait, oldest first
         closing* closers = nullptr;
         last_call give_up;
+        std::array<std::byte, proto::max_control_payload> pong; // the payload of the one for which there was no room
+        std::unique_ptr<deflate_state> deflate;
     };
 
     ~connection_core();
@@ -208,7 +212,9 @@ private:
     void fail_writers() noexcept;
 
     // deflate.cpp
+    [[nodiscard]] deflate_state* deflate() const noexcept { return extras_ ? extras_->deflate.get() : nullptr; }
     deflate_state& need_deflate();
+    void drop_deflate() noexcept;
     void drop_unused_deflate() noexcept;
     [[nodiscard]] proto::deflate_shape deflate_shape() const noexcept;
     void start_inflating(proto::event const& e, engine::block_ref block);
@@ -277,7 +283,6 @@ private:
     std::size_t unread_ = 0; // bytes of the pieces, and what they cost
 
     // writing
-    std::byte* pong_ = nullptr; // payload of the pong for which there was no room
     send_queue queue_;
     queued_write* waiting_head_ = nullptr;
     queued_write* waiting_tail_ = nullptr;
@@ -295,9 +300,6 @@ private:
     // ending
     std::error_code end_; // what reading and writing give when it is over
     std::unique_ptr<extras> extras_;
-
-    // compression
-    std::unique_ptr<deflate_state> deflate_;
 };
 
 } // namespace wring::detail

@@ -128,16 +128,24 @@ deflate_state::~deflate_state()
 
 deflate_state& connection_core::need_deflate()
 {
-    if (!deflate_)
-        deflate_ = std::make_unique<deflate_state>(*this);
-    return *deflate_;
+    auto& state = need_extras().deflate;
+    if (!state)
+        state = std::make_unique<deflate_state>(*this);
+    return *state;
+}
+
+void connection_core::drop_deflate() noexcept
+{
+    if (extras_)
+        extras_->deflate.reset();
 }
 
 void connection_core::drop_unused_deflate() noexcept
 {
-    if (deflate_ && !deflate_->in_use())
-        deflate_.reset();
-    else if (deflate_ && settings_->deflate.free_when_idle > duration::zero() && !deflate_->timer.armed())
+    auto const* const d = deflate();
+    if (d && !d->in_use())
+        drop_deflate();
+    else if (d && settings_->deflate.free_when_idle > duration::zero() && !d->timer.armed())
         arm_idle_deflate();
 }
 
@@ -197,14 +205,14 @@ bool connection_core::may_inflate() noexcept
         paused_ = true;
         transport_->pause_receiving();
     }
-    loop_.arm(deflate_->timer, loop_.now() - std::chrono::milliseconds(1));
+    loop_.arm(deflate()->timer, loop_.now() - std::chrono::milliseconds(1));
     return false;
 }
 
 // Decompresses as much as a block holds. False where that is nothing to give to a reader, or not allowed.
 bool connection_core::inflate(piece& out)
 {
-    auto& d = *deflate_;
+    auto& d = *deflate();
     engine::block_ref into(loop_.blocks().take());
     if (!into)
         throw std::bad_alloc();
@@ -262,7 +270,7 @@ constexpr std::byte no_more{0}; // of a message, where nothing came out for its 
 bool connection_core::compresses(outgoing_frame const& f) const noexcept
 {
     if (f.op == ws::opcode::continuation)
-        return deflate_ && deflate_->sending;
+        return deflate() && deflate()->sending;
     return f.compress && agreed_.may_compress() && (!f.fin || f.payload.size() >= settings_->deflate.threshold);
 }
 
@@ -282,7 +290,7 @@ bool connection_core::queue_compressed(outgoing_frame const& f)
     } else {
         lent = lend_deflater(deflate_shape());
     }
-    auto& deflater = keep ? *deflate_->deflater : *lent;
+    auto& deflater = keep ? *deflate()->deflater : *lent;
     assembly out;
     auto input = f.payload;
     for (bool done = false; !done;) {
@@ -316,10 +324,11 @@ bool connection_core::queue_compressed(outgoing_frame const& f)
         queue_frame(frame);
     }
     if (keep) {
-        deflate_->sending = !f.fin;
-        deflate_->sent = loop_.now();
+        auto& d = *deflate();
+        d.sending = !f.fin;
+        d.sent = loop_.now();
         if (f.fin && !agreed_.own_takeover)
-            deflate_->deflater.reset();
+            d.deflater.reset();
         drop_unused_deflate();
     }
     return true;
@@ -343,7 +352,7 @@ void connection_core::on_deflate_timer() noexcept
         inflated_ = 0;
         want_turn_end();
     }
-    auto& d = *deflate_;
+    auto& d = *deflate();
     auto const limit = settings_->deflate.free_when_idle;
     if (limit <= duration::zero())
         return;
@@ -365,7 +374,7 @@ void connection_core::on_deflate_timer() noexcept
 
 void connection_core::arm_idle_deflate() noexcept
 {
-    auto& d = *deflate_;
+    auto& d = *deflate();
     auto const limit = settings_->deflate.free_when_idle;
     auto when = clock::time_point::max();
     if (d.deflater && !d.sending)

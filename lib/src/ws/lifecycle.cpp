@@ -68,8 +68,6 @@ connection_core::~connection_core()
 {
     engine::timer_wheel::disarm(*this);
     drop_unread();
-    if (pong_)
-        frame_deallocate(pong_, proto::max_control_payload);
     loop_.drop();
 }
 
@@ -85,7 +83,7 @@ void connection_core::at_turn_end() noexcept
     }
     flush();
     if (phase_ == phase::draining || phase_ == phase::dead)
-        deflate_.reset();
+        drop_deflate();
     if (!queued)
         forget_inflated();
     if (orphaned_ && !transport_ && !queued)
@@ -251,7 +249,7 @@ void connection_core::queue_close(ws::close_code code, std::string_view reason) 
     try {
         if (has_pong_) { // of a ping that came before
             has_pong_ = false;
-            queue_control(proto::opcode::pong, {pong_, pong_size_});
+            queue_control(proto::opcode::pong, std::span(extras_->pong).first(pong_size_));
         }
         queue_control(proto::opcode::close, std::span(payload).first(written.size));
     } catch (std::bad_alloc const&) {
@@ -452,7 +450,7 @@ void connection_core::orphan() noexcept
         begin_close(code, {});
     }
     drop_unread();
-    deflate_.reset();
+    drop_deflate();
     try {
         auto& last = need_extras().give_up;
         last.core = this;

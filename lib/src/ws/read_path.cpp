@@ -235,7 +235,7 @@ void connection_core::trace_received(proto::event const& e) const noexcept
 bool connection_core::pull(piece& out, bool wanted)
 {
     while (phase_ == phase::open || phase_ == phase::closing) {
-        if (deflate_ && deflate_->input_waits) {
+        if (auto const* const d = deflate(); d && d->input_waits) {
             if (!may_inflate())
                 return false;
             if (inflate(out) && wanted)

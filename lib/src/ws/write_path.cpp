@@ -224,8 +224,8 @@ void connection_core::queue_shared(ws::shared_message::representation& message)
         queue_.add(form.frame, message);
     }
     // The peer's window has these bytes now, and that of this connection's own compressor has not.
-    if (form.compressed && deflate_)
-        deflate_->stale = true;
+    if (auto* const kept = form.compressed ? deflate() : nullptr)
+        kept->stale = true;
     want_turn_end();
 }
 
@@ -265,10 +265,7 @@ void connection_core::answer_ping(std::span<std::byte const> payload)
         pong_left_ = static_cast<std::uint32_t>(queue_.size());
         return;
     }
-    if (!pong_)
-        pong_ = static_cast<std::byte*>(frame_allocate(proto::max_control_payload));
-    if (!payload.empty())
-        std::memcpy(pong_, payload.data(), payload.size());
+    std::ranges::copy(payload, need_extras().pong.begin());
     pong_size_ = static_cast<std::uint8_t>(payload.size());
     has_pong_ = true;
 }
@@ -279,12 +276,11 @@ void connection_core::queue_pending_pong() noexcept
         return;
     has_pong_ = false;
     try {
-        queue_control(proto::opcode::pong, {pong_, pong_size_});
+        queue_control(proto::opcode::pong, std::span(extras_->pong).first(pong_size_));
     } catch (std::bad_alloc const&) {
         return fail_with_no_memory();
     }
     pong_left_ = static_cast<std::uint32_t>(queue_.size());
-    frame_deallocate(std::exchange(pong_, nullptr), proto::max_control_payload);
 }
 
 // Those whose turn has come join the queue.
