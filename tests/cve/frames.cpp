@@ -439,6 +439,31 @@ TEST_CASE("c10_slow_frame: a frame that comes byte by byte takes no more memory 
     });
 }
 
+TEST_CASE("c10_frame_timeout: a frame at a byte now and then is given up, one that goes on is not", "[cve]")
+{
+    plan p;
+    p.honest = 0; // one that a busy machine holds up would be given up as well
+    p.options.frame_timeout = 200ms;
+    p.handler = [](arena& a, ws::connection& ws) -> task<> {
+        co_await echoing(a, ws);
+        CHECK((ws.status().error == ws::errc::frame_timeout || ws.status().error == ws::closed));
+    };
+    under_attack(
+        [](arena& a) -> task<> {
+            hostile h(a.where);
+            co_await h.open();
+            auto const frame = client_frame(0x82, std::string(60'000, 'x'));
+            std::size_t at = 0;
+            for (h.take(); !h.ended && at < frame.size(); h.take()) { // or it would go on for an hour
+                co_await h.send(frame.substr(at++, 1));
+                auto const slept = co_await sleep_for(20ms);
+                CHECK(slept);
+            }
+            CHECK(h.close_code() == 1011);
+        },
+        p);
+}
+
 // ---- garbage --------------------------------------------------------------------------------------------------------
 
 TEST_CASE("c7_garbage: bytes of other protocols are refused, before and after the handshake", "[cve]")

@@ -69,7 +69,7 @@ static_assert(u.max_head == 16 * ki && u.max_target == 8 * ki && u.max_fields ==
 static_assert(u.max_message == mi && u.max_frame == mi && u.max_fragments == 1024);
 static_assert(u.send_limit == mi && u.read_limit == 64 * ki);
 static_assert(u.handshake_timeout == 10s && u.ping_interval == 20s && u.pong_timeout == 20s);
-static_assert(u.idle_timeout == 60s && u.close_timeout == 5s);
+static_assert(u.idle_timeout == 60s && u.frame_timeout == 60s && u.close_timeout == 5s);
 constexpr ws::deflate_options d;
 static_assert(!d.on && !d.server_takeover && !d.client_takeover && d.server_window_bits == 15);
 static_assert(d.client_window_bits == 15 && d.level == 3 && d.mem_level == 8 && d.threshold == 256);
@@ -79,7 +79,7 @@ static_assert(c.max_head == 16 * ki && c.max_fields == 100);
 static_assert(c.max_message == mi && c.max_frame == mi && c.max_fragments == 1024);
 static_assert(c.send_limit == mi && c.read_limit == 64 * ki);
 static_assert(c.handshake_timeout == 10s && c.ping_interval == 20s && c.pong_timeout == 20s);
-static_assert(c.idle_timeout == 60s && c.close_timeout == 5s);
+static_assert(c.idle_timeout == 60s && c.frame_timeout == 60s && c.close_timeout == 5s);
 static_assert(c.cookies.empty() && !c.tls && !c.refusal && c.max_redirects == 0 && !c.insecure_redirects);
 static_assert(!c.proxy_from_environment && c.proxy.empty() && !c.proxy_tls);
 static_assert(rc.min_delay == 500ms && rc.max_delay == 30s && rc.factor == 2 && rc.stable_after == 10s);

@@ -15,8 +15,8 @@ TEST_CASE("each WebSocket error has a message of its own")
     std::set<std::string> messages;
     int count = 0;
     for (auto e : {ws::errc::closed, ws::errc::abnormal_closure, ws::errc::pong_timeout, ws::errc::idle_timeout,
-                   ws::errc::close_timeout, ws::errc::handshake_timeout, ws::errc::forbidden, ws::errc::answered,
-                   ws::errc::no_message, ws::errc::outbox_full}) {
+                   ws::errc::frame_timeout, ws::errc::close_timeout, ws::errc::handshake_timeout, ws::errc::forbidden,
+                   ws::errc::answered, ws::errc::no_message, ws::errc::outbox_full}) {
         std::error_code const code = e;
         CHECK(code.category() == ws::error_category());
         messages.insert(code.message());
@@ -31,6 +31,7 @@ TEST_CASE("WebSocket errors compare with the conditions of the system")
 {
     CHECK(make_error_code(ws::errc::pong_timeout) == std::errc::timed_out);
     CHECK(make_error_code(ws::errc::idle_timeout) == std::errc::timed_out);
+    CHECK(make_error_code(ws::errc::frame_timeout) == std::errc::timed_out);
     CHECK(make_error_code(ws::errc::close_timeout) == std::errc::timed_out);
     CHECK(make_error_code(ws::errc::handshake_timeout) == std::errc::timed_out);
     CHECK(make_error_code(ws::errc::abnormal_closure) == std::errc::connection_aborted);

@@ -837,6 +837,132 @@ TEST_CASE("timeouts do not fire while this side does not listen, nor as soon as 
     });
 }
 
+namespace {
+
+byte_string part_of(byte_string const& bytes, std::size_t from, std::size_t size = SIZE_MAX)
+{
+    auto const part = std::span(bytes).subspan(from, std::min(size, bytes.size() - from));
+    return {part.begin(), part.end()};
+}
+
+task<> drip(stream& peer, ws::connection& ws, byte_string const& bytes)
+{
+    for (std::size_t i = 0; i < bytes.size() && ws.is_open(); ++i) {
+        co_await send(peer, part_of(bytes, i, 1));
+        auto const slept = co_await sleep_for(2ms);
+        CHECK(slept.has_value());
+    }
+}
+
+} // namespace
+
+TEST_CASE("a frame that comes byte by byte is given up after frame_timeout, be it its message's first or last")
+{
+    on_each([](kind k) -> task<> {
+        for (auto const& before : {byte_string(), masked(0x01, "begin")}) {
+            auto options = quiet_server();
+            options.frame_timeout = 30ms;
+            options.close_timeout = 20ms;
+            auto both = co_await raw_client(k, options);
+            auto const bytes = before + masked(before.empty() ? 0x82 : 0x80, std::string(60'000, 'x'));
+            scope peer;
+            peer.spawn(drip(both.raw, both.ws, bytes)); // would take two minutes
+            auto const end = co_await both.ws.read();
+            CHECK(end.error() == ws::errc::frame_timeout);
+            co_await peer.join();
+            auto const close = co_await read_wire(both.raw);
+            CHECK(close.close_code() == 1011);
+            CHECK(close.reason() == "frame timeout");
+        }
+    });
+}
+
+TEST_CASE("half a header and half a control frame are given up as well, also where nobody reads")
+{
+    on_each([](kind k) -> task<> {
+        for (auto const& part : {part_of(masked(0x82, std::string(1000, 'x')), 0, 3), part_of(masked(0x8A, "pong"), 0, 7),
+                                 part_of(masked(0x89, "ping"), 0, 1)}) {
+            auto options = quiet_server();
+            options.frame_timeout = 20ms;
+            options.close_timeout = 20ms;
+            auto both = co_await raw_client(k, options);
+            co_await send(both.raw, part);
+            auto const end = co_await both.ws.wait_closed();
+            CHECK(end.error() == ws::errc::frame_timeout);
+        }
+    });
+}
+
+TEST_CASE("a large frame has frame_timeout for each 64 KiB", "[sizes]")
+{
+    on_each([](kind k) -> task<> {
+        auto options = quiet_server();
+        options.frame_timeout = 500ms;
+        auto both = co_await raw_client(k, options);
+        auto const whole = masked(0x82, std::string(1'000'000, 'x'));
+        std::size_t at = 0;
+        scope reader;
+        std::optional<std::size_t> received;
+        reader.spawn([](ws::connection& ws, std::optional<std::size_t>& n) -> task<> {
+            auto const m = co_await ws.read();
+            n = m ? m->payload.size() : 0;
+        }(both.ws, received));
+        for (auto const start = clock::now(); clock::now() - start < 1200ms && at + 80'000 < whole.size();) {
+            co_await send(both.raw, part_of(whole, at, 80'000));
+            at += 80'000;
+            auto const slept = co_await sleep_for(100ms);
+            CHECK(slept.has_value());
+        }
+        CHECK(both.ws.is_open());
+        co_await send(both.raw, part_of(whole, at));
+        co_await reader.join();
+        CHECK(received == 1'000'000U);
+        both.ws.abort();
+    });
+}
+
+TEST_CASE("frames of a message may come as they like", "[sizes]")
+{
+    on_each([](kind k) -> task<> {
+        auto options = quiet_server();
+        options.frame_timeout = 20ms;
+        auto both = co_await raw_client(k, options);
+        for (int i = 0; i < 10; ++i) {
+            co_await send(both.raw, masked(i == 0 ? 0x01 : 0x00, "token"));
+            auto const slept = co_await sleep_for(10ms);
+            CHECK(slept.has_value());
+        }
+        co_await send(both.raw, masked(0x80, "."));
+        auto const m = co_await both.ws.read();
+        CHECK(m.value().payload.size() == 51);
+        both.ws.abort();
+    });
+}
+
+TEST_CASE("frame_timeout does not count while this side does not listen", "[sizes]")
+{
+    on_each([](kind k) -> task<> {
+        auto options = quiet_server();
+        options.frame_timeout = 300ms;
+        options.read_limit = 1000;
+        auto both = co_await raw_client(k, options);
+        auto const whole = masked(0x82, std::string(4000, 'x'));
+        co_await send(both.raw, part_of(whole, 0, 100));
+        auto slept = co_await sleep_for(10ms); // now the rest is awaited
+        co_await send(both.raw, part_of(whole, 100, 3000));
+        for (auto const start = clock::now(); clock::now() - start < 700ms && both.ws.is_open();)
+            slept = co_await sleep_for(20ms);
+        CHECK(both.ws.is_open());
+        auto const early = co_await timeout(10ms, both.ws.read()); // listens again
+        CHECK(early.error() == errc::timed_out);
+        co_await send(both.raw, part_of(whole, 3100));
+        auto const m = co_await both.ws.read();
+        REQUIRE(m);
+        CHECK(m->payload.size() == 4000);
+        both.ws.abort();
+    });
+}
+
 TEST_CASE("a peer that floods and never reads is closed after idle_timeout", "[sizes]")
 {
     on_each([](kind k) -> task<> {

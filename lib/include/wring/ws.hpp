@@ -37,6 +37,7 @@ enum class errc {
     abnormal_closure,  ///< the stream ended without a close frame; status().code is 1006
     pong_timeout,      ///< a keep-alive ping was not answered in time
     idle_timeout,      ///< nothing was received for the idle timeout
+    frame_timeout,     ///< a frame was begun and too little of the rest came in time
     close_timeout,     ///< the peer did not answer a close frame in time
     handshake_timeout, ///< the handshake did not end in time
     forbidden,         ///< an authorize hook refused the request (the origin policy: an error in protocol_category())
@@ -222,6 +223,7 @@ struct upgrade_options
     duration ping_interval = std::chrono::seconds(20);       ///< of silence before a keep-alive ping
     duration pong_timeout = std::chrono::seconds(20);        ///< for the answer to one, from when it has been sent
     duration idle_timeout = std::chrono::seconds(60);        ///< without receiving anything, pongs included
+    duration frame_timeout = std::chrono::seconds(60);       ///< for the rest of a frame begun, or the next 64 KiB of it
     duration close_timeout = std::chrono::seconds(5);        ///< for the peer's close frame, and its end of the stream
 };
 
@@ -284,6 +286,7 @@ struct connect_options
     duration ping_interval = std::chrono::seconds(20);       ///< of silence before a keep-alive ping
     duration pong_timeout = std::chrono::seconds(20);        ///< for the answer to one, from when it has been sent
     duration idle_timeout = std::chrono::seconds(60);        ///< without receiving anything, pongs included
+    duration frame_timeout = std::chrono::seconds(60);       ///< for the rest of a frame begun, or the next 64 KiB of it
     duration close_timeout = std::chrono::seconds(5);        ///< for the peer's close frame, and its end of the stream
 };
 

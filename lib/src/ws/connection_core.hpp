@@ -23,7 +23,7 @@ struct connection_settings
     explicit connection_settings(Options const& o) noexcept :
         limits{o.max_frame, o.max_message, o.max_fragments}, deflate(o.deflate), send_limit(o.send_limit),
         read_limit(o.read_limit), ping_interval(o.ping_interval), pong_timeout(o.pong_timeout),
-        idle_timeout(o.idle_timeout), close_timeout(o.close_timeout)
+        idle_timeout(o.idle_timeout), frame_timeout(o.frame_timeout), close_timeout(o.close_timeout)
     {}
 
     proto::limits limits;
@@ -33,6 +33,7 @@ struct connection_settings
     duration ping_interval;
     duration pong_timeout;
     duration idle_timeout;
+    duration frame_timeout;
     duration close_timeout;
 
     bool operator==(connection_settings const&) const = default;
@@ -155,6 +156,9 @@ private:
         last_call give_up;
         std::array<std::byte, proto::max_control_payload> pong; // the payload of the one for which there was no room
         std::unique_ptr<deflate_state> deflate;
+        clock::time_point frame_from;   // since when the rest of a frame is awaited
+        std::uint64_t frame_before = 0; // what of it was there then
+        bool frame_awaited = false;
     };
 
     ~connection_core();
@@ -239,6 +243,13 @@ private:
     void wake_waiters() noexcept;
     void send_keepalive_ping() noexcept;
     [[nodiscard]] clock::time_point pong_due() const noexcept;
+    void await_frame();
+    void frame_came() noexcept
+    {
+        if (extras_)
+            extras_->frame_awaited = false;
+    }
+    [[nodiscard]] bool frame_is_late(clock::time_point now) noexcept;
     void arm_keepalive() noexcept;
     void arm_close() noexcept;
     [[nodiscard]] bool awaits_pong() const noexcept

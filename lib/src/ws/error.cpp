@@ -21,6 +21,7 @@ public:
         case errc::abnormal_closure: return "the stream ended without a close frame";
         case errc::pong_timeout: return "the peer did not answer a keep-alive ping in time";
         case errc::idle_timeout: return "nothing was received for too long";
+        case errc::frame_timeout: return "the rest of a frame took too long";
         case errc::close_timeout: return "the peer did not answer the close frame in time";
         case errc::handshake_timeout: return "the opening handshake took too long";
         case errc::forbidden: return "the request was refused";
@@ -36,6 +37,7 @@ public:
         switch (static_cast<errc>(code)) {
         case errc::pong_timeout:
         case errc::idle_timeout:
+        case errc::frame_timeout:
         case errc::close_timeout:
         case errc::handshake_timeout: return std::errc::timed_out;
         case errc::abnormal_closure: return std::errc::connection_aborted;

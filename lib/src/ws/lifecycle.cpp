@@ -26,6 +26,8 @@ namespace wring::detail {
 
 namespace {
 
+constexpr std::uint64_t enough_of_a_frame = 64 * 1024; // bytes that have frame_timeout to come
+
 // Takes `op` out of the list of those that wait.
 template <class Op>
 bool take_out(Op*& first, Op& op, Op* Op::*next) noexcept
@@ -99,6 +101,33 @@ clock::time_point connection_core::pong_due() const noexcept
     return later(from, settings_->pong_timeout);
 }
 
+// Here is a part of a frame, perhaps only of its header. Called again and again until frame_came().
+void connection_core::await_frame()
+{
+    if (settings_->frame_timeout <= duration::zero() || phase_ != phase::open)
+        return;
+    auto& x = need_extras();
+    if (std::exchange(x.frame_awaited, true))
+        return;
+    x.frame_from = last_received_;
+    x.frame_before = session_.frame_remaining() > 0 ? session_.frame_received() : 0;
+    arm_keepalive();
+}
+
+// Looked at now and then, not with each byte: so a peer that is quick enough may get up to twice the time.
+bool connection_core::frame_is_late(clock::time_point now) noexcept
+{
+    if (!extras_ || !extras_->frame_awaited)
+        return false;
+    auto& x = *extras_;
+    auto const received = session_.frame_remaining() > 0 ? session_.frame_received() : 0;
+    if (paused_ || received - x.frame_before >= enough_of_a_frame) {
+        x.frame_from = now;
+        x.frame_before = received;
+    }
+    return now - x.frame_from >= settings_->frame_timeout;
+}
+
 void connection_core::arm_keepalive() noexcept
 {
     auto next = clock::time_point::max();
@@ -108,6 +137,8 @@ void connection_core::arm_keepalive() noexcept
         next = later(std::max(keepalive_sent_, last_received_), settings_->ping_interval);
     if (settings_->idle_timeout > duration::zero())
         next = std::min(next, later(last_received_, settings_->idle_timeout));
+    if (extras_ && extras_->frame_awaited)
+        next = std::min(next, later(extras_->frame_from, settings_->frame_timeout));
     if (next != clock::time_point::max())
         loop_.arm(*this, next);
 }
@@ -125,6 +156,8 @@ void connection_core::on_timer() noexcept
         }
         if (settings_->idle_timeout > duration::zero() && now - last_received_ >= settings_->idle_timeout)
             return fail(ws::errc::idle_timeout, ws::close_code::internal_error, "idle timeout");
+        if (frame_is_late(now))
+            return fail(ws::errc::frame_timeout, ws::close_code::internal_error, "frame timeout");
         if (awaits_pong() && now >= pong_due())
             return fail(ws::errc::pong_timeout, ws::close_code::internal_error, "keep-alive ping timeout");
         if (!paused_ && settings_->ping_interval > duration::zero() && !awaits_pong() &&

@@ -250,6 +250,8 @@ bool connection_core::pull(piece& out, bool wanted)
             if (transport_->ended()) {
                 int const error = transport_->end_error();
                 lose(error ? system_error(error) : make_error_code(ws::errc::abnormal_closure), false);
+            } else if (session_.frame_remaining() > 0) {
+                await_frame();
             }
             return false;
         }
@@ -260,14 +262,18 @@ bool connection_core::pull(piece& out, bool wanted)
         inbound.consume(bytes.size() - left.size());
         if (trace::frames)
             trace_received(e);
+        if (e.what != proto::event::kind::need_more && (e.what != proto::event::kind::data || e.frame_end))
+            frame_came();
         switch (e.what) {
         case proto::event::kind::need_more:
             if (left.empty() || inbound.merge_front())
                 continue;
             if (paused_)
                 listen_again();
-            if (!transport_->ended())
+            if (!transport_->ended()) {
+                await_frame();
                 return false;
+            }
             inbound.clear(); // a part of a header
             continue;
         case proto::event::kind::ping: answer_ping(e.payload); continue;
@@ -358,6 +364,8 @@ void connection_core::listen_again() noexcept
 {
     paused_ = false;
     last_received_ = loop_.now();
+    if (extras_)
+        extras_->frame_from = last_received_;
     keepalive_id_ = 0;
     if (phase_ == phase::open)
         arm_keepalive();
