@@ -121,6 +121,32 @@ def docs(scratch):
     tell(status == 0 and page.read_text() == good, "check_docs --write restores the block", output)
 
 
+def features(scratch):
+    page = scratch / "matrix.md"
+
+    def told(row, what, name):
+        page.write_text(f"| Feature | Test |\n|---|---|\n| a | {row} |\n\n| Word | Means |\n|---|---|\n| not | looked at |\n")
+        status, output = call("check_features.py", page)
+        tell(status == (1 if what else 0) and len(output.splitlines()) == 1 and ("matrix.md:3: " + what if what else "1 rows") in output,
+             "check_features " + name, output)
+    told('`proto/frame.cpp` "a length in a longer form than needed is refused"; `docs/client.cpp`', None, "accepts tests that are there")
+    told('`cve/frames.cpp` "cve_2025_10148_predictable_mask: each frame of a client has a mask of its own, of a generator worth the name", '
+         '"gorilla_read_limit_bypass: a pong in the middle does not begin the count anew"', None, "accepts several names, on lines of their own")
+    told('`conformance/cases/05-fragmentation.txt` "A ping in two fragments"; `interop/client.py` "a proxy"; `meson.build` "install"', None,
+         "accepts titles of cases, scenarios and entries of a meson.build")
+    told('`proto/frame.cpp` "a length in a longer form"', "tests/proto/frame.cpp has no test", "tells a name that is not there")
+    told('`conformance/cases/05-fragmentation.txt` "fragments"', "tests/conformance/cases/05-fragmentation.txt has no test",
+         "tells a title that is not there")
+    told('`proto/nothing.cpp` "a name"', "there is no file tests/proto/nothing.cpp", "tells a file that is not there")
+    told("`proto/frame.cpp`; `docs/client.cpp`", "proto/frame.cpp has test cases: which?", "tells a file whose test is not named")
+    told('"a name"', "no file before", "tells a name without a file")
+    told('`docs/client.cpp` and', "neither a file nor a name: and", "tells what is neither")
+    told("", "names no test", "tells a row without a test")
+    page.write_text("| Feature | Means |\n|---|---|\n| a | b |\n")
+    status, output = call("check_features.py", page)
+    tell(status == 1 and "no table" in output, "check_features tells a page without a matrix", output)
+
+
 def headers(scratch):
     """A house of four public headers: a good one, one that leaks, one that reads a private header, one left out."""
     public, private = scratch / "lib" / "include" / "wring", scratch / "lib" / "src"
@@ -205,6 +231,7 @@ with tempfile.TemporaryDirectory() as folder:
     (pathlib.Path(folder) / "wraps").mkdir()
     wraps(pathlib.Path(folder) / "wraps")
     docs(pathlib.Path(folder))
+    features(pathlib.Path(folder))
     (pathlib.Path(folder) / "house").mkdir()
     headers(pathlib.Path(folder) / "house")
 sys.exit(1 if failed else 0)
