@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "harness.hpp"
 
+#include <semaphore>
 #include <set>
 
 using namespace ws_test;
@@ -170,6 +171,29 @@ TEST_CASE("a server that does not answer is given up after handshake_timeout")
         auto const rest = co_await read_rest(streams.second); // the request, and the end of the stream
         CHECK(rest.starts_with("GET / HTTP/1.1\r\n"));
     });
+}
+
+TEST_CASE("a look-up that takes too long is given up after handshake_timeout")
+{
+    on_loop([]() -> task<> {
+        struct hold
+        {
+            void operator()() const { gate->acquire(); }
+            std::counting_semaphore<>* gate;
+        };
+        constexpr int threads = 4; // of the pool that look-ups run on; while all are held none begins
+        std::counting_semaphore<> gate(0);
+        scope held;
+        for (int i = 0; i < threads; ++i)
+            held.spawn([](hold work) -> task<> { co_await offload(work); }(hold{&gate}));
+        co_await next_turn();
+        auto options = quiet_client();
+        options.handshake_timeout = 20ms;
+        auto const ws = co_await connect("ws://localhost:1/", options);
+        CHECK(ws.error() == ws::errc::handshake_timeout);
+        gate.release(threads);
+        co_await held.join();
+    }());
 }
 
 TEST_CASE("frames behind the 101 are delivered")

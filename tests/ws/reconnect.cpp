@@ -14,15 +14,25 @@ namespace {
 /// A server whose connections the test holds in its own hands, one after the other.
 struct held_server
 {
-    explicit held_server(std::string const& where = "127.0.0.1:0") : door(listener::bind(where).value()) {}
+    explicit held_server(std::string const& where = "127.0.0.1:0", bool with_tls = false) :
+        door(listener::bind(where).value()), secure(with_tls)
+    {}
 
-    [[nodiscard]] std::string url() const { return "ws://" + door.local().to_string() + "/"; }
+    [[nodiscard]] std::string url() const
+    {
+        if (door.local().is_unix())
+            return "ws+" + door.local().to_string() + ":/";
+        return (secure ? "wss://" : "ws://") + door.local().to_string() + "/";
+    }
 
     /// The next connection, open.
     task<ws::connection> next()
     {
         auto s = co_await door.accept();
-        auto ws = co_await upgrade(std::move(s).value(), quiet_server());
+        auto options = quiet_server();
+        if (secure)
+            options.tls = &tls_test::pki().accepting;
+        auto ws = co_await upgrade(std::move(s).value(), options);
         co_return std::move(ws).value();
     }
 
@@ -38,6 +48,7 @@ struct held_server
     }
 
     listener door;
+    bool secure;
 };
 
 /// What a client said of itself.
@@ -95,7 +106,7 @@ ws::reconnect_options eager(diary& d)
     return options;
 }
 
-/// Runs `body` with a server on each kind of socket, leaving nothing behind.
+/// Runs `body` with a server, leaving nothing behind.
 void with_server(task<> (*body)(held_server&))
 {
     net_test::no_descriptor_leaks const none;
@@ -127,6 +138,36 @@ task<std::string> read_one(ws::connection& ws)
 }
 
 } // namespace
+
+TEST_CASE("a client comes back over TLS and on a Unix socket as well")
+{
+    for (bool const secure : {true, false}) {
+        CAPTURE(secure);
+        on_loop([](bool with_tls) -> task<> {
+            net_test::temporary_folder folder;
+            held_server server(with_tls ? "127.0.0.1:0" : "unix:" + folder / "door", with_tls);
+            diary d;
+            auto options = eager(d);
+            if (with_tls)
+                options.connect.tls = &tls_test::pki().connecting;
+            ws::reconnecting_client client(server.url(), options);
+            scope running;
+            running.spawn(client.run());
+            for (int round = 0; round < 2; ++round) {
+                auto ws = co_await server.next();
+                CHECK(ws.tls_info().has_value() == with_tls);
+                auto const sent = co_await ws.write("here");
+                CHECK(sent.has_value());
+                auto const got = co_await read_one(client);
+                CHECK(got == "here");
+                ws.abort();
+                co_await d.reached(client_state::waiting, round + 1);
+            }
+            running.request_stop();
+            co_await running.join();
+        }(secure));
+    }
+}
 
 TEST_CASE("a client reads and writes on through the loss of its connection")
 {
