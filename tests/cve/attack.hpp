@@ -3,6 +3,7 @@
 // an attack runs, the honest ones echo without an error; when it is over, nothing of it is left.
 #pragma once
 
+#include "tls/raw_peer.hpp"
 #include "ws/harness.hpp"
 
 #include <array>
@@ -26,6 +27,18 @@ inline bool full()
 inline std::size_t rounds(std::size_t quick, std::size_t whole)
 {
     return full() ? whole : quick;
+}
+
+/// Whether all of it goes over TLS (WRING_TEST_TLS): the server, its honest clients, the attackers.
+inline bool over_tls()
+{
+    static bool const set = std::getenv("WRING_TEST_TLS") != nullptr;
+    return set;
+}
+/// What a connection may take besides what a test allows it: OpenSSL's state, and records that are not whole.
+inline std::size_t tls_memory(std::size_t connections)
+{
+    return over_tls() ? connections * 96 * 1024 : 0;
 }
 
 /// Bytes that the heap has given out; always 0 under a sanitizer, which has a heap of its own.
@@ -73,7 +86,8 @@ task<> until(Condition condition)
 
 // ---- an attacker ---------------------------------------------------------------------------------------------------
 
-/// A socket that is none of wring's, so that nothing is read or closed but what the test says.
+/// A socket that is none of wring's, so that nothing is read or closed but what the test says. Over TLS it shakes hands
+/// before it first sends, and what is sent and got is what lies in the records.
 class hostile
 {
 public:
@@ -89,6 +103,8 @@ public:
         ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
         REQUIRE(::connect(socket_.get(), static_cast<sockaddr const*>(server.data()),
                           static_cast<socklen_t>(server.size())) == 0);
+        if (over_tls())
+            tls_.emplace(tls_test::raw_peer::role::client);
     }
 
     /// Sends all of it, `piece` bytes in a turn of the loop, unless the other side has gone.
@@ -96,22 +112,36 @@ public:
     {
         auto const limit = clock::now() + 30s;
         for (std::string_view left = text; !left.empty();) {
-            auto const n =
-                ::send(socket_.get(), left.data(), std::min(piece, left.size()), MSG_DONTWAIT | MSG_NOSIGNAL);
-            if (n > 0)
-                left.remove_prefix(static_cast<std::size_t>(n));
-            else if (errno != EAGAIN || clock::now() > limit)
+            auto const n = send_some(left.substr(0, piece));
+            left.remove_prefix(n);
+            if (n == 0 && (gone_ || clock::now() > limit))
                 co_return false;
             if (!left.empty()) co_await next_turn();
         }
-        co_return true;
+        while (!records_.empty() && !gone_ && clock::now() < limit) {
+            flush();
+            co_await next_turn();
+        }
+        co_return records_.empty();
     }
 
     /// What the system takes of it at once.
     [[nodiscard]] std::size_t send_some(std::string_view text)
     {
-        auto const n = ::send(socket_.get(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-        return n > 0 ? static_cast<std::size_t>(n) : 0;
+        if (!tls_) return send_plain(text);
+        if (!secure_) {
+            secure_ = tls_->handshake();
+            flush();
+            if (!secure_) {
+                take();
+                return 0;
+            }
+        }
+        if (!flush()) return 0;
+        text = text.substr(0, 16 * 1024);
+        tls_->write(text);
+        flush();
+        return text.size();
     }
 
     /// What has come so far.
@@ -121,9 +151,15 @@ public:
         for (ssize_t n = 0; (n = ::recv(socket_.get(), part.data(), part.size(), MSG_DONTWAIT)) != 0;) {
             if (n < 0 && errno == EAGAIN) return;
             if (n < 0) break;
-            got.append(part.data(), static_cast<std::size_t>(n));
+            std::string_view const bytes(part.data(), static_cast<std::size_t>(n));
+            if (tls_) {
+                tls_->feed(std::as_bytes(std::span(bytes)));
+                got.append(secure_ ? tls_->read() : "");
+            } else {
+                got.append(bytes);
+            }
         }
-        ended = true;
+        ended = gone_ = true;
     }
 
     /// Reads until the other side has ended the stream.
@@ -149,7 +185,14 @@ public:
         got.clear();
     }
 
-    void end() { ::shutdown(socket_.get(), SHUT_WR); }
+    void end()
+    {
+        if (tls_) {
+            tls_->close_notify();
+            flush();
+        }
+        ::shutdown(socket_.get(), SHUT_WR);
+    }
     void close() { socket_.reset(); }
     void reset()
     {
@@ -186,7 +229,26 @@ public:
     bool ended = false;
 
 private:
+    std::size_t send_plain(std::string_view text)
+    {
+        auto const n = ::send(socket_.get(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        gone_ = gone_ || (n < 0 && errno != EAGAIN);
+        return n > 0 ? static_cast<std::size_t>(n) : 0;
+    }
+    /// Sends records; true when none is left.
+    bool flush()
+    {
+        auto const more = tls_ ? tls_->drain() : std::vector<std::byte>();
+        records_.append(reinterpret_cast<char const*>(more.data()), more.size());
+        records_.erase(0, records_.empty() ? 0 : send_plain(records_));
+        return records_.empty();
+    }
+
     net_test::raw_socket socket_;
+    std::optional<tls_test::raw_peer> tls_;
+    std::string records_; // that the system has not taken yet
+    bool secure_ = false;
+    bool gone_ = false;
 };
 
 inline std::string text_of(byte_string const& bytes)
@@ -217,7 +279,10 @@ public:
 
     arena(ws::upgrade_options const& o, handler h)
         : options(o), handle(std::move(h)), server_(listener::bind("127.0.0.1:0").value()), where(server_.local())
-    {}
+    {
+        if (over_tls())
+            options.tls = &tls_test::pki().accepting;
+    }
 
     task<> serve(scope& sessions)
     {
@@ -232,12 +297,15 @@ public:
         }
     }
     void stop() { server_.close(); }
-    [[nodiscard]] std::string url() const { return "ws://" + where.to_string() + "/"; }
+    [[nodiscard]] std::string url() const { return (over_tls() ? "wss://" : "ws://") + where.to_string() + "/"; }
 
     /// Sends a message and waits for its echo, until `over`.
     task<> honest()
     {
-        auto ws = (co_await connect(url(), quiet_client())).value();
+        auto connecting = quiet_client();
+        if (over_tls())
+            connecting.tls = &tls_test::pki().connecting;
+        auto ws = (co_await connect(url(), connecting)).value();
         for (std::size_t n = 0; n == 0 || !over; ++n) {
             std::string const text = "honest " + std::to_string(n) + std::string(50, 'h');
             auto const begin = clock::now();

@@ -482,7 +482,7 @@ TEST_CASE("cve_2026_54465_endless_headers: B6, heads without end are refused at 
             co_await h.read_to_end();
             CHECK(h.status() == row.status);
             CHECK(answers_in(h.got) == 1);
-            CHECK(heap <= 64 * 1024); // the head twice, while it grows, and the answer
+            CHECK(heap <= 64 * 1024 + tls_memory(1)); // the head twice, while it grows, and the answer
         }
     });
 }
@@ -675,7 +675,7 @@ TEST_CASE("cve_2026_100658_pipelined_requests: requests behind one another, answ
                 co_await next_turn();
             }
             CHECK(pages == 1);
-            CHECK(heap <= 64 * 1024);
+            CHECK(heap <= 64 * 1024 + tls_memory(1));
             h.close();
         },
         p);
