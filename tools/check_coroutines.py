@@ -4,6 +4,7 @@
   no-local     a coroutine with no variable in its body and a co_await in a condition (g++ 12 never runs the body)
   aggregate    an owning aggregate, or one with an owning value in it, written inside a co_await expression (destroyed twice)
   lambda       a lambda that captures by value, written inside a co_await expression (an owning capture is destroyed twice)
+  choice       a ?: between what calls make, written inside a co_await expression (what was not chosen is destroyed, too)
   spawn        a capturing lambda called or passed inside spawn(...): its captures die with it while the coroutine goes on
   options      a public *_options struct without static_assert(std::is_trivially_destructible_v<...>)
 
@@ -203,9 +204,21 @@ class Source:
                 yield self.line(brace), "aggregate", f"{name}{{...}} owns something and is written inside a co_await expression: name it"
             elif (not name or re.search(r"^\s*\.\w+\s*=", inner)) and MAKES_OWNER.search(self.raw[brace + 1:close]):
                 yield self.line(brace), "aggregate", "an owning value in braces inside a co_await expression: name the aggregate first"
+        for match in re.finditer(r"\?", operand):
+            mark = index + match.start()
+            made = set(re.findall(r"(\w+|>)\s*[({]", self.branches(mark))) - {"string_view", "span"}
+            if made and not self.inside_body(mark, index):
+                yield self.line(mark), "choice", "?: between what calls make inside a co_await expression: name what is chosen"
         for open_, captures in self.lambdas(index, end):
             if any(self.by_value(capture) for capture in captures):
                 yield self.line(open_), "lambda", "a lambda that captures by value inside a co_await expression: name it first"
+
+    def branches(self, mark):
+        """What stands behind a ?, to the end of its argument."""
+        end = mark + 1
+        while end < len(self.text) and self.text[end] not in CLOSE + ",;":
+            end = self.pair.get(end, end) + 1
+        return self.text[mark + 1:end]
 
     def inside_body(self, position, from_):
         return any(start <= position <= end and start >= from_ for start, end in self.all_bodies)

@@ -786,7 +786,8 @@ task<> trickle(stream& s)
 {
     std::string_view const text = "GET / HTTP/1.1\r\nX: ";
     for (std::size_t i = 0;; ++i) {
-        auto const sent = co_await s.write(i < text.size() ? text.substr(i, 1) : "x");
+        auto const next = i < text.size() ? text.substr(i, 1) : "x";
+        auto const sent = co_await s.write(next);
         auto const slept = co_await sleep_for(5ms);
         if (!sent || !slept)
             co_return;

@@ -131,3 +131,20 @@ task<> spawns(scope& children, source& s)
     children.spawn(work(s, count));
     co_await children.join();
 }
+
+task<> chooses_in_place(source& s, bool big)
+{
+    auto first = co_await s.pass(big ? s.one() : s.other());             // expect: choice
+    co_await (big ? s.one() : s.other());                                // expect: choice
+    auto last = co_await s.pass(1, big ? std::string{"x"} : s.name, 2);  // expect: choice
+}
+
+task<> chooses_soundly(source& s, bool big)
+{
+    auto chosen = big ? s.one() : s.other();
+    co_await std::move(chosen);
+    co_await s.pass(big ? 1 : 2, s.name());
+    co_await s.write(big ? std::string_view("x") : std::string_view(s.text));
+    auto size = co_await s.size() ? s.one() : s.other();
+    co_await s.refuse(big ? errc::one : errc::other);
+}
