@@ -37,6 +37,9 @@ constexpr target targets[] = {
     {"inflate", wring::fuzz::fuzz_inflate, 30},
     {"deflate", wring::fuzz::fuzz_deflate, 20},
     {"parameters", wring::fuzz::fuzz_parameters, 100},
+    {"proxy_header", wring::fuzz::fuzz_proxy_header, 100},
+    {"body", wring::fuzz::fuzz_body, 100},
+    {"percent", wring::fuzz::fuzz_percent, 100},
 };
 
 std::uint8_t digit(char c)

@@ -19,5 +19,8 @@ void fuzz_url(input in);
 void fuzz_inflate(input in);
 void fuzz_deflate(input in);
 void fuzz_parameters(input in);
+void fuzz_proxy_header(input in);
+void fuzz_body(input in);
+void fuzz_percent(input in);
 
 } // namespace wring::fuzz

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The body of a request as it arrives at a server, against a reader that follows the grammar literally (RFC 9112
+// sections 6 and 7.1). Input: cuts, the limit, then the fields of the request, an empty line and the body.
+#include "targets.hpp"
+
+#include "proto/body.hpp"
+#include "proto/handshake.hpp"
+
+#include <vector>
+
+namespace wring::fuzz {
+namespace {
+
+using namespace proto;
+
+struct outcome
+{
+    unsigned status = 0; // of the refusal; 0: none
+    bool complete = false;
+    std::size_t consumed = 0; // up to the byte that is refused
+    std::string content;
+
+    bool operator==(outcome const&) const = default;
+};
+
+// chunked-body = *chunk last-chunk trailer-section CRLF
+class grammar
+{
+public:
+    grammar(std::string_view text, std::uint64_t most) noexcept : text_(text), most_(most) {}
+
+    [[nodiscard]] outcome body()
+    {
+        try {
+            while (chunk()) {
+            }
+            while (!there("\r"))
+                trailer_field();
+            line_end();
+            o_.complete = true;
+        } catch (refused const& r) {
+            o_.status = r.status;
+        } catch (ended const&) {
+        }
+        return o_;
+    }
+
+private:
+    struct ended
+    {};
+    struct refused
+    {
+        unsigned status;
+    };
+
+    // chunk = chunk-size [ chunk-ext ] CRLF chunk-data CRLF; false: the last chunk, which has no data
+    bool chunk()
+    {
+        std::string digits;
+        while (there("0123456789abcdefABCDEF")) {
+            if (digits.size() == 16) throw refused{400};
+            digits += take();
+        }
+        if (digits.empty() || !there(";\r")) throw refused{400};
+        auto const size = std::stoull(digits, nullptr, 16);
+        if (size > most_) throw refused{413};
+        if (there(";")) take();
+        while (!there("\r"))
+            value_byte(extensions_, max_chunk_extensions);
+        line_end();
+        most_ -= size;
+        if (size == 0) return false;
+        auto const data = text_.substr(o_.consumed, size);
+        o_.content += data;
+        o_.consumed += data.size();
+        line_end();
+        return true;
+    }
+    void trailer_field()
+    {
+        do {
+            if (!is_token({&here(), 1}) || ++trailer_ > max_trailer) throw refused{400};
+            take();
+        } while (!there(":"));
+        do
+            value_byte(trailer_, max_trailer);
+        while (!there("\r"));
+        line_end();
+    }
+    void value_byte(std::uint32_t& bytes, std::uint32_t most)
+    {
+        if (!is_field_value({&here(), 1}) || ++bytes > most) throw refused{400};
+        take();
+    }
+    void line_end()
+    {
+        for (auto const* c : {"\r", "\n"}) {
+            if (!there(c)) throw refused{400};
+            take();
+        }
+    }
+    [[nodiscard]] char const& here() const
+    {
+        if (o_.consumed == text_.size()) throw ended{};
+        return text_[o_.consumed];
+    }
+    [[nodiscard]] bool there(std::string_view any_of) const { return any_of.find(here()) != any_of.npos; }
+    char take()
+    {
+        auto const c = here();
+        ++o_.consumed;
+        return c;
+    }
+
+    std::string_view text_;
+    std::uint64_t most_;
+    std::uint32_t extensions_ = 0, trailer_ = 0; // bytes so far, in all
+    outcome o_;
+};
+
+outcome expected(request_head const& head, std::string_view text, std::uint64_t most)
+{
+    outcome o;
+    std::size_t codings = 0, others = 0;
+    head.fields.each_element("Transfer-Encoding", [&](std::string_view coding) {
+        ++codings;
+        others += equal_ignoring_case(coding, "chunked") ? 0u : 1u;
+        return true;
+    });
+    if (others != 0) return o.status = 501, o;
+    if (codings != 0) return grammar(text, most).body();
+    auto const length = std::stoull(std::string(head.fields.find("Content-Length").value_or("0")));
+    if (length > most) return o.status = 413, o;
+    o.content = text.substr(0, length);
+    o.consumed = o.content.size();
+    o.complete = o.consumed == length;
+    return o;
+}
+
+outcome read(request_head const& head, std::string_view text, std::uint64_t most, cutter cuts)
+{
+    outcome o;
+    body_reader reader;
+    require(reader.complete() && reader.announced() == 0, "no body until there is one");
+    if (auto const e = reader.start(head, most); e != errc::ok) return o.status = http_status_for(e), o;
+    auto const announced = reader.announced();
+    require(announced <= most, "no more is announced than the limit");
+    while (!text.empty() && !reader.complete()) {
+        auto const n = static_cast<std::ptrdiff_t>(cuts.next(text.size()));
+        std::vector<char> const piece(text.begin(), text.begin() + n); // of its own size, for the sanitizer
+        for (std::string_view left{piece.data(), piece.size()}; !left.empty() && !reader.complete();) {
+            auto const p = reader.feed(left);
+            o.consumed += p.consumed;
+            o.content += p.content;
+            if (p.error != errc::ok) {
+                require(p.content.empty() && p.consumed < left.size(), "a byte that is refused is not consumed");
+                return o.status = http_status_for(p.error), o;
+            }
+            require(p.consumed > 0 && p.consumed <= left.size(), "each step gets on, within the piece");
+            require(p.content.empty() || p.content.data() + p.content.size() == left.data() + p.consumed,
+                    "what is consumed ends with the content");
+            require(p.consumed == left.size() || !p.content.empty() || reader.complete(),
+                    "all is consumed up to some content");
+            require(announced == 0 || reader.announced() == announced - o.content.size(), "the length counts down");
+            require(o.content.size() <= most, "no more content than the limit");
+            left.remove_prefix(p.consumed);
+        }
+        text.remove_prefix(piece.size());
+    }
+    o.complete = reader.complete();
+    return o;
+}
+
+} // namespace
+
+void fuzz_body(input in)
+{
+    reader r(in);
+    cutter const cuts(r.byte());
+    std::uint64_t const small = r.byte(), most = small == 255 ? ~std::uint64_t{0} : small;
+    std::string const text = "POST / HTTP/1.1\r\nHost: h\r\n" + std::string(as_text(r.rest()));
+    head_scanner scanner(head_scanner::kind::request);
+    if (auto const p = scanner.feed(text); !p.complete || p.error != errc::ok) return;
+    auto const head = scanner.request(text);
+    if (check_request(head) != errc::ok) return;
+
+    auto const body = std::string_view(text).substr(scanner.size());
+    auto const model = expected(head, body, most);
+    require(read(head, body, most, cutter(0)) == model, "the reader agrees with the grammar");
+    require(read(head, body, most, cuts) == model, "the cut does not matter");
+    if (!model.complete) return;
+    auto const whole = body.substr(0, model.consumed);
+    require(read(head, whole, most, cutter(0)) == model, "what is behind the body does not matter");
+    auto const less = model.content.empty() ? most : model.content.size() - 1;
+    require(model.content.empty() || read(head, whole, less, cuts).status == 413, "one byte less is too little");
+}
+
+} // namespace wring::fuzz
