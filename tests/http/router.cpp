@@ -24,9 +24,10 @@ std::vector<std::string> segments_of(std::string_view path)
 /// "name=value, ..." or "no".
 std::string match(std::string_view pattern, std::string_view path)
 {
+    path_pattern const pattern_of(pattern); // names in `params` are views of it
     path_pattern::params params;
     params.emplace_back("before", "x"); // what is there already stays
-    if (!path_pattern(pattern).matches(segments_of(path), params)) {
+    if (!pattern_of.matches(segments_of(path), params)) {
         CHECK(params.size() == 1);
         return "no";
     }
