@@ -286,13 +286,14 @@ TEST_CASE("a page that can't be sent becomes 500")
 
 TEST_CASE("a large page arrives whole")
 {
+    static std::size_t const size = test::tiny() ? 1 << 17 : 1 << 20; // within handshake_timeout
     ws::upgrade_options options;
-    options.page = [](request const&) -> task<response> { co_return response::html(std::string(1 << 20, 'p')); };
+    options.page = [](request const&) -> task<response> { co_return response::html(std::string(size, 'p')); };
     for (kind k : kinds) {
         INFO(name_of(k));
         auto const o = answer_to("GET / HTTP/1.1\r\nHost: test\r\n\r\n", options, k);
         CHECK(o.status() == 200);
-        CHECK(o.body == std::string(1 << 20, 'p'));
+        CHECK((o.body == std::string(size, 'p'))); // too much to be printed
     }
 }
 
