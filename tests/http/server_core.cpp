@@ -204,50 +204,56 @@ TEST_CASE("a cancel is a stop")
     }(app));
 }
 
+TEST_CASE("two sockets of a service manager", "[.]")
+{
+    // As systemd does: descriptors 3 and 4 listen already.
+    endpoint web;
+    endpoint admin;
+    auto const one = net_test::bound_socket(web, 64);
+    auto const two = net_test::bound_socket(admin, 64);
+    int const high_one = ::fcntl(one.get(), F_DUPFD, 100);
+    int const high_two = ::fcntl(two.get(), F_DUPFD, 100);
+    ::dup2(high_one, 3);
+    ::dup2(high_two, 4);
+    ::close(high_one);
+    ::close(high_two);
+    ::setenv("LISTEN_FDS", "2", 1);
+    ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
+    ::setenv("LISTEN_FDNAMES", "web:admin", 1);
+
+    server app;
+    app.page("/", "web");
+    CHECK(app.listen_inherited("web") == 1);
+    CHECK(app.listen_inherited("none") == 0);
+    server other;
+    other.page("/", "admin");
+    CHECK(other.listen_inherited("admin") == 1);
+    std::atomic<int> wrong{0};
+    std::jthread client([&] {
+        for (int i = 0; i < 40; ++i)
+            if (get_blocking(web, "/") != "web" || get_blocking(admin, "/") != "admin") ++wrong;
+        app.stop();
+        other.stop();
+    });
+    run_options options;
+    options.threads = 2;
+    options.handle_signals = false;
+    auto const both = [](server& a, server& b) -> task<> {
+        auto const done = co_await when_all(a.serve(), b.serve());
+        (void)done;
+    };
+    int const status = run([&] { return both(app, other); }, options);
+    client.join();
+    // They are the manager's: still open, for a second run.
+    CHECK(::fcntl(3, F_GETFD) >= 0);
+    CHECK(::fcntl(4, F_GETFD) >= 0);
+    CHECK(status == 0);
+    CHECK(wrong == 0);
+}
+
 TEST_CASE("sockets that the service manager has made are served, by each loop")
 {
-    auto const end = test::in_child([] {
-        // As systemd does: descriptors 3 and 4 listen already.
-        endpoint web;
-        endpoint admin;
-        auto const one = net_test::bound_socket(web, 64);
-        auto const two = net_test::bound_socket(admin, 64);
-        int const high_one = ::fcntl(one.get(), F_DUPFD, 100);
-        int const high_two = ::fcntl(two.get(), F_DUPFD, 100);
-        ::dup2(high_one, 3);
-        ::dup2(high_two, 4);
-        ::close(high_one);
-        ::close(high_two);
-        ::setenv("LISTEN_FDS", "2", 1);
-        ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
-        ::setenv("LISTEN_FDNAMES", "web:admin", 1);
-
-        server app;
-        app.page("/", "web");
-        if (app.listen_inherited("web") != 1 || app.listen_inherited("none") != 0) return 2;
-        server other;
-        other.page("/", "admin");
-        if (other.listen_inherited("admin") != 1) return 3;
-        std::atomic<int> wrong{0};
-        std::jthread client([&] {
-            for (int i = 0; i < 40; ++i)
-                if (get_blocking(web, "/") != "web" || get_blocking(admin, "/") != "admin") ++wrong;
-            app.stop();
-            other.stop();
-        });
-        run_options options;
-        options.threads = 2;
-        options.handle_signals = false;
-        auto const both = [](server& a, server& b) -> task<> {
-            auto const done = co_await when_all(a.serve(), b.serve());
-            (void)done;
-        };
-        int const status = run([&] { return both(app, other); }, options);
-        client.join();
-        // They are the manager's: still open, for a second run.
-        if (::fcntl(3, F_GETFD) < 0 || ::fcntl(4, F_GETFD) < 0) return 4;
-        return status != 0 ? 5 : wrong == 0 ? 0 : 6;
-    });
+    auto const end = test::in_fresh_process("two sockets of a service manager");
     INFO(end.output);
     CHECK(end.exited_with(0));
 }
