@@ -899,7 +899,7 @@ TEST_CASE("liburing_733_buffers_in_flight: a connection goes while the system fi
             on_loop([](int n, int how) -> task<> {
                 auto both = co_await raw_client(kind::tcp);
                 auto const frame = masked(0x82, std::string(800'000, 'x'));
-                auto const half = frame.begin() + 100'000 + n * 7919;
+                auto const half = frame.begin() + 100'000 + n * 7919 % 690'000;
                 co_await send(both.raw, byte_string(frame.begin(), half));
                 auto const nothing = co_await timeout(n % 3 * 1ms, both.ws.read()); // its buffer is with the system now
                 CHECK(nothing.error() == errc::timed_out);
