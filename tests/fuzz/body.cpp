@@ -24,7 +24,7 @@ struct outcome
     bool operator==(outcome const&) const = default;
 };
 
-// chunked-body = *chunk last-chunk trailer-section CRLF
+// chunked-body = *chunk last-chunk trailer-section CRLF. Each part returns false where it does not go on.
 class grammar
 {
 public:
@@ -32,86 +32,72 @@ public:
 
     [[nodiscard]] outcome body()
     {
-        try {
-            while (chunk()) {
-            }
-            while (!there("\r"))
-                trailer_field();
-            line_end();
-            o_.complete = true;
-        } catch (refused const& r) {
-            o_.status = r.status;
-        } catch (ended const&) {
-        }
+        for (bool last = false; !last;)
+            if (!chunk(last)) return o_;
+        while (!there("\r"))
+            if (!trailer_field()) return o_;
+        o_.complete = line_end();
         return o_;
     }
 
 private:
-    struct ended
-    {};
-    struct refused
-    {
-        unsigned status;
-    };
-
-    // chunk = chunk-size [ chunk-ext ] CRLF chunk-data CRLF; false: the last chunk, which has no data
-    bool chunk()
+    // chunk = chunk-size [ chunk-ext ] CRLF chunk-data CRLF; the last one, of size 0, has no data
+    bool chunk(bool& last)
     {
         std::string digits;
         while (there("0123456789abcdefABCDEF")) {
-            if (digits.size() == 16) throw refused{400};
+            if (digits.size() == 16) return refuse(400);
             digits += take();
         }
-        if (digits.empty() || !there(";\r")) throw refused{400};
+        if (digits.empty() || !there(";\r")) return refuse(400);
         auto const size = std::stoull(digits, nullptr, 16);
-        if (size > most_) throw refused{413};
+        if (size > most_) return refuse(413);
         if (there(";")) take();
-        while (!there("\r"))
-            value_byte(extensions_, max_chunk_extensions);
-        line_end();
+        if (!value(extensions_, max_chunk_extensions) || !line_end()) return false;
         most_ -= size;
-        if (size == 0) return false;
+        last = size == 0;
+        if (last) return true;
         auto const data = text_.substr(o_.consumed, size);
         o_.content += data;
         o_.consumed += data.size();
-        line_end();
-        return true;
+        return line_end();
     }
-    void trailer_field()
+    bool trailer_field()
     {
         do {
-            if (!is_token({&here(), 1}) || ++trailer_ > max_trailer) throw refused{400};
+            if (!is_token(next()) || ++trailer_ > max_trailer) return refuse(400);
             take();
         } while (!there(":"));
-        do
-            value_byte(trailer_, max_trailer);
-        while (!there("\r"));
-        line_end();
+        return value(trailer_, max_trailer) && line_end();
     }
-    void value_byte(std::uint32_t& bytes, std::uint32_t most)
+    bool value(std::uint32_t& bytes, std::uint32_t most)
     {
-        if (!is_field_value({&here(), 1}) || ++bytes > most) throw refused{400};
-        take();
-    }
-    void line_end()
-    {
-        for (auto const* c : {"\r", "\n"}) {
-            if (!there(c)) throw refused{400};
+        while (!there("\r")) {
+            if (next().empty() || !is_field_value(next()) || ++bytes > most) return refuse(400);
             take();
         }
+        return true;
     }
-    [[nodiscard]] char const& here() const
+    bool line_end()
     {
-        if (o_.consumed == text_.size()) throw ended{};
-        return text_[o_.consumed];
+        for (auto const* c : {"\r", "\n"}) {
+            if (!there(c)) return refuse(400);
+            take();
+        }
+        return true;
     }
-    [[nodiscard]] bool there(std::string_view any_of) const { return any_of.find(here()) != any_of.npos; }
-    char take()
+    // For its next byte; where the text has ended, more may come.
+    bool refuse(unsigned status)
     {
-        auto const c = here();
-        ++o_.consumed;
-        return c;
+        o_.status = next().empty() ? 0 : status;
+        return false;
     }
+    [[nodiscard]] std::string_view next() const { return text_.substr(o_.consumed, 1); }
+    [[nodiscard]] bool there(std::string_view any_of) const
+    {
+        return !next().empty() && any_of.find(next()) != any_of.npos;
+    }
+    char take() { return text_[o_.consumed++]; }
 
     std::string_view text_;
     std::uint64_t most_;
