@@ -18,6 +18,8 @@ import pathlib
 import re
 import sys
 
+import reporting
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDERS = ["lib", "examples", "tests", "tools"]
 SUFFIXES = {".cpp", ".hpp", ".h", ".ipp", ".inc"}
@@ -286,19 +288,13 @@ def main():
                             if path.suffix in SUFFIXES and "checks" not in path.relative_to(ROOT).parts)
     sources = [Source(path) for path in paths]
     owners = owning_structs(sources)
-    faults = 0
+    faults = []
     for source in sources:
-        try:
-            shown = source.path.resolve().relative_to(ROOT)
-        except ValueError:
-            shown = source.path
+        shown = reporting.shown(source.path)
         for line, rule, text in source.check(owners):
             if not source.excused(line):
-                print(f"{shown}:{line}: [{rule}] {text}")
-                faults += 1
-    if not faults:
-        print(f"check_coroutines: {len(sources)} files, no hazard found")
-    return 1 if faults else 0
+                faults.append(f"{shown}:{line}: [{rule}] {text}")
+    return reporting.told(faults, f"check_coroutines: {len(sources)} files, no hazard found")
 
 
 if __name__ == "__main__":

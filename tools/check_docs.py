@@ -18,6 +18,8 @@ import pathlib
 import re
 import sys
 
+import reporting
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FREE = {"sh", "bash", "shell", "console", "text", "txt", "output", "http", "mermaid"}
 FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*([\w+#-]*)\s*(.*)$")
@@ -62,10 +64,7 @@ def built(path):
 
 
 def check(document, write):
-    try:
-        shown = document.resolve().relative_to(ROOT)
-    except ValueError:
-        shown = document
+    shown = reporting.shown(document)
     lines = document.read_text().split("\n")
     out, faults, blocks, changed = [], [], 0, False
     index = 0
@@ -128,11 +127,7 @@ def main():
         found, count = check(document, write)
         faults += found
         blocks += count
-    for fault in faults:
-        print(fault)
-    if not faults:
-        print(f"check_docs: {len(documents)} documents, {blocks} code blocks, each taken from a compiled file")
-    return 1 if faults else 0
+    return reporting.told(faults, f"check_docs: {len(documents)} documents, {blocks} code blocks, each taken from a compiled file")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ import pathlib
 import re
 import sys
 
+import reporting
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOKEN = re.compile(r'`([^`]*)`|"([^"]*)"|([^\s,;]+)')
 LITERAL = r'"(?:[^"\\\n]|\\.)*"'
@@ -67,10 +69,7 @@ def faults_of(cell):
 
 
 def check(document):
-    try:
-        shown = document.resolve().relative_to(ROOT)
-    except ValueError:
-        shown = document
+    shown = reporting.shown(document)
     faults, rows, inside, begun = [], 0, False, False
     for number, line in enumerate(document.read_text().split("\n"), 1):
         if not line.startswith("|"):
@@ -92,11 +91,7 @@ def main():
         found, count = check(document)
         faults += found
         rows += count
-    for fault in faults:
-        print(fault)
-    if not faults:
-        print(f"check_features: {rows} rows, each with tests that are there")
-    return 1 if faults else 0
+    return reporting.told(faults, f"check_features: {rows} rows, each with tests that are there")
 
 
 if __name__ == "__main__":

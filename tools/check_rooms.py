@@ -11,6 +11,8 @@ import pathlib
 import re
 import sys
 
+import reporting
+
 # room: the rooms whose private headers it may include. Public headers are open to every room but proto.
 ARROWS = {
     "proto": {"proto"},
@@ -145,11 +147,7 @@ def check(lib):
 def main():
     lib = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parent.parent / "lib"
     faults, files = check(lib)
-    for fault in faults:
-        print(fault)
-    if not faults:
-        print(f"check_rooms: {files} files, every arrow points down")
-    return 1 if faults else 0
+    return reporting.told(faults, f"check_rooms: {files} files, every arrow points down")
 
 
 if __name__ == "__main__":

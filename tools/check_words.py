@@ -12,6 +12,8 @@ import re
 import subprocess
 import sys
 
+import reporting
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 EXEMPT = re.compile(r"\.wrap$|(^|/)package-lock\.json$")
 WORDS = [
@@ -41,10 +43,7 @@ def tracked():
 def check(paths):
     faults = []
     for path in paths:
-        try:
-            shown = path.resolve().relative_to(ROOT)
-        except ValueError:
-            shown = path
+        shown = reporting.shown(path)
         if EXEMPT.search(str(shown)) and path not in map(pathlib.Path, sys.argv[1:]):
             continue
         if not path.is_file() or path.is_symlink() or path.resolve() == pathlib.Path(__file__).resolve():
@@ -66,11 +65,7 @@ def check(paths):
 def main():
     paths = [pathlib.Path(name) for name in sys.argv[1:]] or tracked()
     faults = check(paths)
-    for fault in faults:
-        print(fault)
-    if not faults:
-        print(f"check_words: {len(paths)} files, none names a machine or a registry")
-    return 1 if faults else 0
+    return reporting.told(faults, f"check_words: {len(paths)} files, none names a machine or a registry")
 
 
 if __name__ == "__main__":

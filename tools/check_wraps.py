@@ -11,6 +11,8 @@ import pathlib
 import re
 import sys
 
+import reporting
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WITHOUT_WRAP = {"threads"}              # the system's own
 HASH = re.compile(r"[0-9a-f]{64}")
@@ -67,11 +69,7 @@ def main():
         for name in DEPENDENCY.findall(line):
             if name not in providers and name not in WITHOUT_WRAP:
                 faults.append(f"meson.build:{number}: no wrap file provides {name}")
-    for fault in faults:
-        print(fault)
-    if not faults:
-        print(f"check_wraps: {len(wraps)} wrap files, every dependency provided for")
-    return 1 if faults else 0
+    return reporting.told(faults, f"check_wraps: {len(wraps)} wrap files, every dependency provided for")
 
 
 if __name__ == "__main__":
