@@ -235,10 +235,10 @@ private:
         gone_ = gone_ || (n < 0 && errno != EAGAIN);
         return n > 0 ? static_cast<std::size_t>(n) : 0;
     }
-    /// Sends records; true when none is left.
+    /// Over TLS: sends records; true when none is left.
     bool flush()
     {
-        auto const more = tls_ ? tls_->drain() : std::vector<std::byte>();
+        auto const more = tls_->drain();
         records_.append(reinterpret_cast<char const*>(more.data()), more.size());
         records_.erase(0, records_.empty() ? 0 : send_plain(records_));
         return records_.empty();
@@ -302,9 +302,7 @@ public:
     /// Sends a message and waits for its echo, until `over`.
     task<> honest()
     {
-        auto connecting = quiet_client();
-        if (over_tls())
-            connecting.tls = &tls_test::pki().connecting;
+        auto const connecting = over_tls() ? secure_client(tls_test::pki().connecting) : quiet_client();
         auto ws = (co_await connect(url(), connecting)).value();
         for (std::size_t n = 0; n == 0 || !over; ++n) {
             std::string const text = "honest " + std::to_string(n) + std::string(50, 'h');

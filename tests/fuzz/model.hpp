@@ -90,10 +90,9 @@ inline std::vector<happening> expected(input in, proto::role self, proto::limits
                 total = frames = 0;
                 tail.clear();
             }
-            auto const most_frame = limit.max_frame + (compressed ? limit.max_frame / 8 + 64 : 0);
-            auto const most_message = limit.max_message + (compressed ? limit.max_message / 8 + 64 : 0);
-            if (limit.max_frame != 0 && length > most_frame) return fail(1009);
-            if (limit.max_message != 0 && length > most_message - total) return fail(1009);
+            auto const most = [&](std::uint64_t bytes) { return bytes + (compressed ? bytes / 8 + 64 : 0); };
+            if (limit.max_frame != 0 && length > most(limit.max_frame)) return fail(1009);
+            if (limit.max_message != 0 && length > most(limit.max_message) - total) return fail(1009);
             if (limit.max_fragments != 0 && frames++ == limit.max_fragments) return fail(1008);
             total += length;
         }

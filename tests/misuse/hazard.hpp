@@ -81,6 +81,17 @@ struct counted {
     static bool balanced() { return made == destroyed; }
 };
 
+// Whether a coroutine comes to its end and has then destroyed whatever it made, once.
+template <task (*Coroutine)()> bool runs_balanced()
+{
+    bool ended = false;
+    {
+        task root = Coroutine();
+        ended = root.run();
+    }
+    return ended && counted::balanced();
+}
+
 #if defined(__clang__)
 inline constexpr const char* compiler = "clang " __clang_version__;
 inline constexpr bool gcc12 = false;

@@ -56,16 +56,6 @@ task calls_plain()
     co_await plain({.name = "x", .limit = 1});
 }
 
-template <task (*Coroutine)()> bool runs_balanced()
-{
-    bool ended = false;
-    {
-        task root = Coroutine();
-        ended = root.run();
-    }
-    return ended && counted::balanced();
-}
-
 } // namespace
 
 int main()

@@ -41,16 +41,6 @@ task awaits_a_variable()
     co_await std::move(chosen);
 }
 
-template <task (*Coroutine)()> bool runs_balanced()
-{
-    bool ended = false;
-    {
-        task root = Coroutine();
-        ended = root.run();
-    }
-    return ended && counted::balanced();
-}
-
 } // namespace
 
 int main()

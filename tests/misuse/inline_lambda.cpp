@@ -31,16 +31,6 @@ task with_reference_capture()
     co_await call([&value] { (void)value; });
 }
 
-template <task (*Coroutine)()> bool runs_balanced()
-{
-    bool ended = false;
-    {
-        task root = Coroutine();
-        ended = root.run();
-    }
-    return ended && counted::balanced();
-}
-
 } // namespace
 
 int main()

@@ -77,6 +77,20 @@ inline ws::connect_options quiet_client()
     return quiet<ws::connect_options>();
 }
 
+/// The same over TLS.
+inline ws::upgrade_options secure_server(tls::context const& with)
+{
+    auto o = quiet_server();
+    o.tls = &with;
+    return o;
+}
+inline ws::connect_options secure_client(tls::context const& with)
+{
+    auto o = quiet_client();
+    o.tls = &with;
+    return o;
+}
+
 // ---- peers that speak in bytes ------------------------------------------------------------------------------------
 
 constexpr std::string_view sample_key = "dGhlIHNhbXBsZSBub25jZQ==";

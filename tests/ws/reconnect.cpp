@@ -29,9 +29,7 @@ struct held_server
     task<ws::connection> next()
     {
         auto s = co_await door.accept();
-        auto options = quiet_server();
-        if (secure)
-            options.tls = &tls_test::pki().accepting;
+        auto const options = secure ? secure_server(tls_test::pki().accepting) : quiet_server();
         auto ws = co_await upgrade(std::move(s).value(), options);
         co_return std::move(ws).value();
     }
@@ -149,7 +147,7 @@ TEST_CASE("a client comes back over TLS and on a Unix socket as well")
             diary d;
             auto options = eager(d);
             if (with_tls)
-                options.connect.tls = &tls_test::pki().connecting;
+                options.connect = secure_client(tls_test::pki().connecting);
             ws::reconnecting_client client(server.url(), options);
             scope running;
             running.spawn(client.run());

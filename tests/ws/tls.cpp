@@ -11,19 +11,6 @@ using tls_test::raw_stream;
 
 namespace {
 
-ws::upgrade_options secure_server(tls::context const& with)
-{
-    auto o = quiet_server();
-    o.tls = &with;
-    return o;
-}
-ws::connect_options secure_client(tls::context const& with)
-{
-    auto o = quiet_client();
-    o.tls = &with;
-    return o;
-}
-
 task<> serve_one(listener& server, ws::upgrade_options options, std::optional<result<ws::connection>>& out)
 {
     auto s = co_await server.accept();

@@ -103,8 +103,8 @@ public:
     // Payload of the data frame under way that has not been delivered.
     [[nodiscard]] std::uint64_t frame_remaining() const noexcept { return remaining_; }
 
-    // ... and what of it has been.
-    [[nodiscard]] std::uint64_t frame_received() const noexcept { return length_ - remaining_; }
+    // ... and what of it has been; 0 where none is under way.
+    [[nodiscard]] std::uint64_t frame_received() const noexcept { return remaining_ > 0 ? length_ - remaining_ : 0; }
 
     // Whether that frame is its message's last.
     [[nodiscard]] bool frame_is_final() const noexcept { return fin_; }

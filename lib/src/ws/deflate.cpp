@@ -278,19 +278,18 @@ bool connection_core::compresses(outgoing_frame const& f) const noexcept
 bool connection_core::queue_compressed(outgoing_frame const& f)
 {
     bool const first = f.op != ws::opcode::continuation;
-    bool const keep = agreed_.own_takeover || !first || !f.fin;
+    deflate_state* const kept = agreed_.own_takeover || !first || !f.fin ? &need_deflate() : nullptr;
     lent_deflater lent;
-    if (keep) {
-        auto& d = need_deflate();
-        if (!d.deflater)
-            d.deflater = lend_deflater(deflate_shape());
-        else if (d.stale)
-            d.deflater->forget();
-        d.stale = false;
+    if (kept) {
+        if (!kept->deflater)
+            kept->deflater = lend_deflater(deflate_shape());
+        else if (kept->stale)
+            kept->deflater->forget();
+        kept->stale = false;
     } else {
         lent = lend_deflater(deflate_shape());
     }
-    auto& deflater = keep ? *deflate()->deflater : *lent;
+    auto& deflater = kept ? *kept->deflater : *lent;
     assembly out;
     auto input = f.payload;
     for (bool done = false; !done;) {
@@ -306,7 +305,7 @@ bool connection_core::queue_compressed(outgoing_frame const& f)
     } else if (f.fin) {
         payload = payload.first(payload.size() - proto::deflate_tail_size);
     }
-    if (!keep && payload.size() >= f.payload.size())
+    if (!kept && payload.size() >= f.payload.size())
         return false;
 
     auto frame = begin_frame(f);
@@ -323,12 +322,11 @@ bool connection_core::queue_compressed(outgoing_frame const& f)
     } else {
         queue_frame(frame);
     }
-    if (keep) {
-        auto& d = *deflate();
-        d.sending = !f.fin;
-        d.sent = loop_.now();
+    if (kept) {
+        kept->sending = !f.fin;
+        kept->sent = loop_.now();
         if (f.fin && !agreed_.own_takeover)
-            d.deflater.reset();
+            kept->deflater.reset();
         drop_unused_deflate();
     }
     return true;

@@ -110,7 +110,7 @@ void connection_core::await_frame()
     if (std::exchange(x.frame_awaited, true))
         return;
     x.frame_from = last_received_;
-    x.frame_before = session_.frame_remaining() > 0 ? session_.frame_received() : 0;
+    x.frame_before = session_.frame_received();
     arm_keepalive();
 }
 
@@ -120,7 +120,7 @@ bool connection_core::frame_is_late(clock::time_point now) noexcept
     if (!extras_ || !extras_->frame_awaited)
         return false;
     auto& x = *extras_;
-    auto const received = session_.frame_remaining() > 0 ? session_.frame_received() : 0;
+    auto const received = session_.frame_received();
     if (paused_ || received - x.frame_before >= enough_of_a_frame) {
         x.frame_from = now;
         x.frame_before = received;
