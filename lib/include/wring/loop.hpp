@@ -32,7 +32,7 @@ struct run_options
     engine_kind engine = engine_kind::automatic;   ///< where automatic, WRING_ENGINE overrides it
     bool pin = false;                              ///< binds loop i to the i-th processor this process may use
     bool handle_signals = true;                    ///< SIGINT and SIGTERM request stop; a second one ends at once
-    std::uint32_t receive_buffer_size = 16 * 1024; ///< bytes per buffer lent to the kernel: 64 to 16 MiB
+    std::uint32_t receive_buffer_size = 64 * 1024; ///< bytes per buffer lent to the kernel: 64 to 16 MiB
     std::uint32_t receive_buffers = 64;            ///< buffers lent to the kernel per loop at most: 1 to 32768, rounded
                                                    ///< up to a power of 2; 16 at first, more where they do not suffice
     std::uint32_t submission_entries = 512;        ///< io_uring: submission queue, 1 to 32768

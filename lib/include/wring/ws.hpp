@@ -425,15 +425,6 @@ task<result<ws::connection>> connect_over(stream peer, std::string url, ws::conn
 
 namespace detail {
 
-/// A frame on its way out.
-struct outgoing_frame
-{
-    ws::opcode op;
-    bool fin;
-    bool compress; ///< the message that it begins may be
-    std::span<std::byte const> payload;
-};
-
 /// What pinging and closing operations share.
 class connection_operation : protected suspension
 {
@@ -521,9 +512,13 @@ public:
 class [[nodiscard]] ws::connection::write_operation
 {
 public:
-    write_operation(detail::connection_core& core, detail::outgoing_frame const& f) noexcept : core_(&core), frame_(f)
+    write_operation(detail::connection_core& core, opcode op, bool fin, write_options how,
+                    std::span<std::byte const> payload) noexcept :
+        core_(&core), payload_(payload), op_(op), fin_(fin), compress_(how.compress)
     {}
-    write_operation(write_operation&& other) noexcept : core_(other.core_), frame_(other.frame_) {}
+    write_operation(write_operation&& other) noexcept : // before it is awaited
+        core_(other.core_), payload_(other.payload_), op_(other.op_), fin_(other.fin_), compress_(other.compress_)
+    {}
     ~write_operation()
     {
         if (waiter_)
@@ -537,19 +532,23 @@ public:
     }
     result<> await_resume() noexcept
     {
-        if (waiter_)
-            finish();
-        return error_;
+        if (outcome_ == outcome::queued)
+            return {};
+        return finish();
     }
 
 private:
     friend detail::connection_core;
+    enum class outcome : std::uint8_t { queued, waited, ended, no_message };
     bool start(std::coroutine_handle<> h, detail::context const& env) noexcept;
-    void finish() noexcept;
+    result<> finish() noexcept;
     detail::connection_core* core_;
-    detail::outgoing_frame frame_;
     detail::write_waiter* waiter_ = nullptr; // only where it has to wait, which is rare
-    std::error_code error_;
+    std::span<std::byte const> payload_;
+    opcode op_;
+    bool fin_;
+    bool compress_;
+    outcome outcome_ = outcome::queued;
 };
 
 class [[nodiscard]] ws::connection::ping_operation : public detail::connection_operation

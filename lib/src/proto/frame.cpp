@@ -41,12 +41,12 @@ header_result parse_header(std::span<std::byte const> in, header_rules rules, fr
     std::uint64_t length = second & 0x7F;
     if (masked != (rules.self == role::server)) return {0, masked ? errc::mask_unexpected : errc::mask_missing};
 
-    std::size_t size = 2;
+    std::uint8_t size = 2;
     if (length >= 126) {
         if (control) return {0, errc::control_too_long};
-        std::size_t const extended = length == 126 ? 2 : 8;
+        std::uint8_t const extended = length == 126 ? 2 : 8;
         if (extended == 8 && in.size() > 2 && std::to_integer<unsigned>(bytes[2]) >= 0x80) return {0, errc::length_msb};
-        if (in.size() < 2 + extended) return {};
+        if (in.size() < std::size_t{2} + extended) return {};
         length = big_endian(bytes + 2, extended);
         if (length < 126 || (extended == 8 && length <= 0xFFFF)) return {0, errc::length_not_minimal};
         size += extended;

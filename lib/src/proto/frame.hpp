@@ -57,7 +57,7 @@ struct header_rules
 // size > 0: a header of so many bytes was read. size == 0 and ok: `in` ends inside the header. Otherwise the violation.
 struct header_result
 {
-    std::size_t size = 0;
+    std::uint8_t size = 0;
     errc error = errc::ok;
 };
 

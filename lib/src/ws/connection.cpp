@@ -33,22 +33,22 @@ connection::read_operation connection::read() noexcept
 
 connection::write_operation connection::write(std::string_view text, write_options how) noexcept
 {
-    return {*core_, {opcode::text, true, how.compress, std::as_bytes(std::span(text))}};
+    return {*core_, opcode::text, true, how, std::as_bytes(std::span(text))};
 }
 
 connection::write_operation connection::write(std::span<std::byte const> bytes, write_options how) noexcept
 {
-    return {*core_, {opcode::binary, true, how.compress, bytes}};
+    return {*core_, opcode::binary, true, how, bytes};
 }
 
 connection::write_operation connection::write(message const& m, write_options how) noexcept
 {
-    return {*core_, {m.is_text ? opcode::text : opcode::binary, true, how.compress, m.payload}};
+    return {*core_, m.is_text ? opcode::text : opcode::binary, true, how, m.payload};
 }
 
 connection::write_operation connection::write_frame(frame const& f, write_options how) noexcept
 {
-    return {*core_, {f.op, f.fin, how.compress, f.payload}};
+    return {*core_, f.op, f.fin, how, f.payload};
 }
 
 posted connection::post(shared_message const& m) noexcept

@@ -92,6 +92,9 @@ public:
         reader_served_ = false;
     }
 
+    /// Why a write that has not waited failed.
+    [[nodiscard]] std::error_code write_error(ws::connection::write_operation const& op) const noexcept;
+
     ws::posted post(ws::shared_message const& m) noexcept;
     void abort() noexcept;
     /// The owner is gone: closes where that has not begun, and deletes itself at the end of it.
@@ -191,8 +194,8 @@ private:
     void received_pong(std::span<std::byte const> payload) noexcept;
 
     // write_path.cpp
-    [[nodiscard]] bool complete_next_turn(ws::connection::write_operation& op, std::coroutine_handle<> h,
-                                          context const& env) noexcept;
+    [[nodiscard]] bool complete_next_turn(ws::connection::write_operation& op, outgoing_frame const& frame,
+                                          std::coroutine_handle<> h, context const& env) noexcept;
     [[nodiscard]] bool may_queue(ws::opcode op) const noexcept;
     void wait_for_turn(write_waiter& w) noexcept;
     void cancel(write_waiter& op) noexcept;

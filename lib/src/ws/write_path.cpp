@@ -59,19 +59,21 @@ connection_core::parts connection_core::begin_frame(outgoing_frame const& f) noe
 
 bool connection_core::start(ws::connection::write_operation& op, std::coroutine_handle<> h, context const& env) noexcept
 {
-    bool const goes_on = op.frame_.op == ws::opcode::continuation;
+    outgoing_frame const frame{op.payload_, op.op_, op.fin_, op.compress_};
+    bool const goes_on = frame.op == ws::opcode::continuation;
+    using outcome = ws::connection::write_operation::outcome;
     if (phase_ != phase::open)
-        op.error_ = end_ ? end_ : make_error_code(ws::errc::closed);
+        op.outcome_ = outcome::ended;
     else if (goes_on && !session_.sending_message())
-        op.error_ = ws::errc::no_message;
-    if (op.error_)
-        return loop_.yield_due() && complete_next_turn(op, h, env);
-    bool const now = may_queue(op.frame_.op) && (!waiting_head_ || goes_on);
+        op.outcome_ = outcome::no_message;
+    if (op.outcome_ != outcome::queued)
+        return loop_.yield_due() && complete_next_turn(op, frame, h, env);
+    bool const now = may_queue(frame.op) && (!waiting_head_ || goes_on);
     write_waiter* waiter = nullptr;
     try {
-        if (now && queue_at_once(op.frame_))
+        if (now && queue_at_once(frame))
             return false;
-        waiter = new (frame_allocate(sizeof(write_waiter))) write_waiter(*this, op.frame_);
+        waiter = new (frame_allocate(sizeof(write_waiter))) write_waiter(*this, frame);
         if (now)
             queue_reference(begin_frame(waiter->frame), {}, *waiter);
         else
@@ -80,7 +82,7 @@ bool connection_core::start(ws::connection::write_operation& op, std::coroutine_
         if (waiter)
             destroy(waiter);
         fail_with_no_memory();
-        op.error_ = end_;
+        op.outcome_ = outcome::ended;
         return false;
     }
     if (now && !loop_.yield_due()) {
@@ -88,11 +90,12 @@ bool connection_core::start(ws::connection::write_operation& op, std::coroutine_
         if (!queue_.refers_to(*waiter)) {
             destroy(waiter);
             if (phase_ == phase::dead)
-                op.error_ = end_;
+                op.outcome_ = outcome::ended;
             return false;
         }
     }
     op.waiter_ = waiter;
+    op.outcome_ = outcome::waited;
     waiter->suspend(h, env, [](suspension& s) noexcept {
         auto& self = static_cast<write_waiter&>(s);
         self.core.cancel(self);
@@ -100,16 +103,24 @@ bool connection_core::start(ws::connection::write_operation& op, std::coroutine_
     return true;
 }
 
+std::error_code connection_core::write_error(ws::connection::write_operation const& op) const noexcept
+{
+    if (op.outcome_ == ws::connection::write_operation::outcome::no_message)
+        return ws::errc::no_message;
+    return end_ ? end_ : make_error_code(ws::errc::closed);
+}
+
 // For a coroutine that overlooks the end of the connection: others have their turn.
-bool connection_core::complete_next_turn(ws::connection::write_operation& op, std::coroutine_handle<> h,
-                                         context const& env) noexcept
+bool connection_core::complete_next_turn(ws::connection::write_operation& op, outgoing_frame const& frame,
+                                         std::coroutine_handle<> h, context const& env) noexcept
 {
     try {
-        op.waiter_ = new (frame_allocate(sizeof(write_waiter))) write_waiter(*this, op.frame_);
+        op.waiter_ = new (frame_allocate(sizeof(write_waiter))) write_waiter(*this, frame);
     } catch (std::bad_alloc const&) {
         return false;
     }
-    op.waiter_->error = op.error_;
+    op.waiter_->error = write_error(op);
+    op.outcome_ = ws::connection::write_operation::outcome::waited;
     return op.waiter_->complete_at_once(h, env);
 }
 
@@ -455,10 +466,13 @@ void connection_core::fail_writers() noexcept
 
 namespace wring {
 
-void ws::connection::write_operation::finish() noexcept
+result<> ws::connection::write_operation::finish() noexcept
 {
-    error_ = waiter_->error;
+    if (outcome_ != outcome::waited)
+        return core_->write_error(*this);
+    auto const error = waiter_->error;
     detail::destroy(std::exchange(waiter_, nullptr));
+    return error;
 }
 
 } // namespace wring

@@ -5,6 +5,15 @@
 
 namespace wring::detail {
 
+/// A frame on its way out.
+struct outgoing_frame
+{
+    std::span<std::byte const> payload;
+    ws::opcode op;
+    bool fin;
+    bool compress; ///< the message that it begins may be
+};
+
 /// What waits for its turn to be queued: a writing coroutine, or a posted message.
 struct queued_write
 {
