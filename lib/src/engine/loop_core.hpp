@@ -30,6 +30,12 @@ struct turn_end
 /// What belongs to a loop and must not outlive it.
 enum class lasting : std::uint8_t { listener, stream, udp_socket, connection };
 
+/// What a room above keeps for each loop.
+struct loop_extension
+{
+    virtual ~loop_extension() = default;
+};
+
 /// The way to a loop for work that may end after it: posting is a no-op then. Shared by value.
 class loop_mailbox
 {
@@ -113,6 +119,7 @@ public:
 
     /// Tells the signals objects of this loop to look at the counts.
     void raise_signals() noexcept;
+    std::unique_ptr<loop_extension> broadcast; ///< of ws/broadcast.hpp
     signals* signal_sets = nullptr;
     std::map<std::string, unsigned> binds; ///< how often each text was bound on this loop
 

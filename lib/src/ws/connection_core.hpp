@@ -208,12 +208,14 @@ private:
     std::byte* queue_header(parts const& f, proto::mask_key key, std::size_t room);
     void queue_frame(parts const& f);
     void queue_control(proto::opcode op, std::span<std::byte const> payload);
-    void queue_shared(ws::shared_message::representation& message);
+    void queue_shared(ws::shared_message const& m, shared_form const& form);
     void answer_ping(std::span<std::byte const> payload);
     void queue_pending_pong() noexcept;
     void queue_waiting() noexcept;
     void take_over_leaving() noexcept;
     void flush() noexcept;
+    template <std::size_t Pieces>
+    ssize_t send_some() noexcept;
     void consume(std::size_t n) noexcept;
     void send_failed(int error) noexcept;
     void fail_writers() noexcept;

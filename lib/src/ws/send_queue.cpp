@@ -35,8 +35,8 @@ send_queue::segment* send_queue::make_in_block(std::size_t room, engine::block_p
 
 void send_queue::destroy(segment* s) noexcept
 {
-    if (auto* const message = std::get_if<ws::shared_message::representation*>(&s->keeper))
-        (*message)->release();
+    if (auto* const shared = std::get_if<shared_bytes*>(&s->keeper))
+        (*shared)->release();
     if (auto* const block = std::get_if<engine::block*>(&s->keeper))
         engine::release(*block);
     if (s->allocated == 0)
@@ -86,10 +86,16 @@ send_queue::segment* send_queue::refer_to(std::span<std::byte const> bytes)
     return s;
 }
 
-void send_queue::add(std::span<std::byte const> bytes, ws::shared_message::representation& message)
+void send_queue::add(std::span<std::byte const> bytes, shared_bytes& in)
 {
-    refer_to(bytes)->keeper = &message;
-    message.add_reference();
+    if (last_shared() == &in && tail_->end == bytes.data()) {
+        tail_->end += bytes.size();
+        tail_->limit = tail_->end;
+        size_ += bytes.size();
+        return;
+    }
+    refer_to(bytes)->keeper = &in;
+    ++in.references;
 }
 
 void send_queue::add(std::span<std::byte const> bytes, engine::block_ref block)

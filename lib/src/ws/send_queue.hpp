@@ -3,7 +3,7 @@
 #pragma once
 
 #include "engine/block.hpp"
-#include "ws/shared_message.hpp"
+#include "ws/broadcast.hpp"
 #include "ws/write_waiter.hpp"
 
 #include <sys/uio.h>
@@ -11,7 +11,7 @@
 
 namespace wring::detail {
 
-/// Small frames are copied together; large payloads, shared messages and what lies in a block are referred to. Segments
+/// Small frames are copied together; large payloads, what is shared and what lies in a block are referred to. Segments
 /// come from the loop's free lists and its blocks, so an idle connection owns nothing here and a busy one allocates
 /// nothing, but for the copy of a frame larger than a block.
 class send_queue
@@ -38,13 +38,20 @@ public:
     }
     /// Room for `n` bytes at the end, to be written at once.
     [[nodiscard]] std::byte* extend(std::size_t n, engine::block_pool& pool);
-    /// Refers to bytes of a message's.
-    void add(std::span<std::byte const> bytes, ws::shared_message::representation& message);
+    /// Refers to bytes that others refer to as well. Such as lie behind the last ones in one piece become part of it.
+    void add(std::span<std::byte const> bytes, shared_bytes& in);
+    /// What the last bytes lie in, where that is such.
+    [[nodiscard]] shared_bytes const* last_shared() const noexcept
+    {
+        auto* const shared = tail_ ? std::get_if<shared_bytes*>(&tail_->keeper) : nullptr;
+        return shared ? *shared : nullptr;
+    }
     /// Refers to bytes of a block.
     void add(std::span<std::byte const> bytes, engine::block_ref block);
     /// Refers to a writer's bytes, until done() names it.
     void add(std::span<std::byte const> bytes, owner& writer);
 
+    [[nodiscard]] bool in_one_piece() const noexcept { return head_ == tail_; }
     /// The bytes from the front, up to `most`, in up to out.size() pieces; gives the number of pieces.
     [[nodiscard]] std::size_t gather(std::span<iovec> out, std::size_t most) const noexcept;
 
@@ -102,7 +109,7 @@ private:
         std::byte* end = nullptr;
         std::byte* limit = nullptr; // of its own memory; `end` where it refers to somebody else's
         // Whose the bytes are, where they are not its own.
-        std::variant<std::monostate, ws::shared_message::representation*, engine::block*, owner*> keeper;
+        std::variant<std::monostate, shared_bytes*, engine::block*, owner*> keeper;
         std::size_t allocated = sizeof(segment); // 0: it lies in a block
         bool leaving = false;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Sending: frames into the queue, and the queue out, once a turn.
+#include "ws/broadcast.hpp"
 #include "ws/connection_core.hpp"
 #include "ws/trace.hpp"
 
@@ -12,7 +13,6 @@ namespace wring::detail {
 
 namespace {
 constexpr std::size_t large_payload = 16 * 1024;  // from here a server's payload is sent from where it lies
-constexpr std::size_t copied_share = 1024;        // a shared message's size up to which a copy takes less than a reference
 constexpr std::size_t most_under_way = 64 * 1024; // given to the engine at once: its progress shows only at its end
 constexpr std::uint32_t room_for_pongs = 1024;    // bytes queued, up to the last pong, from where the next one waits
 
@@ -219,20 +219,22 @@ void connection_core::queue_control(proto::opcode op, std::span<std::byte const>
     want_turn_end();
 }
 
-void connection_core::queue_shared(ws::shared_message::representation& message)
+void connection_core::queue_shared(ws::shared_message const& m, shared_form const& form)
 {
-    auto opcode = message.op;
+    auto opcode = m.rep()->op;
     (void)session_.start_frame(opcode, true);
-    auto const form = form_of(message);
     parts const frame{opcode, true, form.compressed, form.payload};
-    // A client must mask each copy with its own key. A server refers to the first of a turn, and to large ones: many
-    // small ones would take more for the references than for the bytes.
-    if (session_.self() == proto::role::client || (!queue_.empty() && form.frame.size() <= copied_share)) {
-        queue_frame(frame);
-    } else {
+    // A client must mask each copy with its own key. Behind what had to wait, or is this connection's own, a small one
+    // is copied: it would hold the memory of a whole turn.
+    auto* const all = session_.self() == proto::role::server ? &broadcast::of(loop_) : nullptr;
+    auto const* const before = queue_.last_shared();
+    if (all && (queue_.empty() || (before && all->made(*before)) || form.frame.size() > broadcast::copied)) {
         if (trace::frames)
             trace_sent(frame);
-        queue_.add(form.frame, message);
+        auto const place = all->place_of(m, form);
+        queue_.add(place.frame, place.in);
+    } else {
+        queue_frame(frame);
     }
     // The peer's window has these bytes now, and that of this connection's own compressor has not.
     if (auto* const kept = form.compressed ? deflate() : nullptr)
@@ -244,14 +246,14 @@ ws::posted connection_core::post(ws::shared_message const& m) noexcept
 {
     if (phase_ != phase::open || m.empty())
         return ws::posted::closed;
-    auto& message = *m.rep();
+    auto const form = form_of(*m.rep());
     std::size_t const before = queue_.size() + waiting_posts_;
     auto const limit = settings_->send_limit;
-    if (limit != 0 && before > 0 && (before >= limit || form_of(message).frame.size() > limit - before))
+    if (limit != 0 && before > 0 && (before >= limit || form.frame.size() > limit - before))
         return ws::posted::full;
     try {
         if (!waiting_head_ && !session_.sending_message()) {
-            queue_shared(message);
+            queue_shared(m, form);
             return ws::posted::queued;
         }
         auto* waiting = new (frame_allocate(sizeof(posted_message))) posted_message(m);
@@ -319,7 +321,7 @@ void connection_core::queue_waiting() noexcept
                 waiting_posts_ -= posted->cost();
                 ws::shared_message const message = std::move(posted->message);
                 destroy(posted);
-                queue_shared(*message.rep());
+                queue_shared(message, form_of(*message.rep()));
             } else if (queue_at_once(writer->frame)) {
                 writer->wake();
             } else {
@@ -377,18 +379,9 @@ void connection_core::flush() noexcept
         queue_pending_pong();
         if (sending_ || queue_.empty() || phase_ == phase::dead)
             break;
-        std::array<iovec, 16> buffers; // small: hardened builds clear it each time
-        auto next = [&](std::size_t most) {
-            return std::span<iovec const>(buffers.data(), queue_.gather(buffers, most));
-        };
-        ssize_t sent = -EAGAIN;
-        if (!loop_.batching() || std::exchange(writable_, false))
-            sent = transport_->try_send(next(queue_.size()));
-        if (sent == -EAGAIN) {
-            sending_ = true;
-            transport_->start_send(next(most_under_way));
+        ssize_t const sent = queue_.in_one_piece() ? send_some<1>() : send_some<16>();
+        if (sent == -EAGAIN)
             return;
-        }
         if (sent < 0)
             return send_failed(static_cast<int>(-sent));
         consume(static_cast<std::size_t>(sent));
@@ -402,6 +395,23 @@ void connection_core::flush() noexcept
         transport_->shutdown_send();
     if (transport_->ended())
         lose({}, false);
+}
+
+// Up to so many pieces of the queue: most often it has one, and hardened builds clear the array each time. Gives the
+// number of bytes sent, -EAGAIN where the send goes on by itself, or another -errno.
+template <std::size_t Pieces>
+ssize_t connection_core::send_some() noexcept
+{
+    std::array<iovec, Pieces> buffers;
+    auto next = [&](std::size_t most) {
+        return std::span<iovec const>(buffers.data(), queue_.gather(buffers, most));
+    };
+    if (!loop_.batching() || std::exchange(writable_, false))
+        if (ssize_t const sent = transport_->try_send(next(queue_.size())); sent != -EAGAIN)
+            return sent;
+    sending_ = true;
+    transport_->start_send(next(most_under_way));
+    return -EAGAIN;
 }
 
 void connection_core::consume(std::size_t n) noexcept
