@@ -100,6 +100,13 @@ public:
     [[nodiscard]] bool close_received() const noexcept { return close_received_; }
     [[nodiscard]] bool close_sent() const noexcept { return close_sent_; }
 
+    // Whether nothing is under way and nothing has ended: one made anew would do the same.
+    [[nodiscard]] bool idle() const noexcept
+    {
+        return !in_frame_ && !receiving_message() && !sending_message() && !close_received_ && !close_sent_ &&
+               error_ == errc::ok;
+    }
+
     // Payload of the data frame under way that has not been delivered.
     [[nodiscard]] std::uint64_t frame_remaining() const noexcept { return remaining_; }
 

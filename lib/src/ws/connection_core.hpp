@@ -104,7 +104,7 @@ public:
     /// What reading and writing give when it is over; no error while it is not.
     [[nodiscard]] std::error_code end() const noexcept { return end_; }
     [[nodiscard]] bool is_open() const noexcept { return phase_ == phase::open; }
-    [[nodiscard]] std::size_t buffered() const noexcept { return queue_.size(); }
+    [[nodiscard]] std::size_t buffered() const noexcept { return work_ ? work_->queue.size() : 0; }
     [[nodiscard]] bool deflates() const noexcept { return static_cast<bool>(agreed_); }
     void on_deflate_timer() noexcept;
     [[nodiscard]] std::string_view subprotocol() const noexcept
@@ -145,6 +145,39 @@ private:
         bool large_frame = false; // larger than what read_frame() gives in one piece
     };
 
+    /// What a connection has in hand. An idle one has none of it: it is borrowed from the loop's free lists, and given
+    /// back at the end of a turn that leaves nothing in it.
+    struct work
+    {
+        work(proto::role self, proto::limits const& limits, bool compressed) noexcept : session(self, limits, compressed) {}
+        ~work();
+        static void* operator new(std::size_t size) { return frame_allocate(size); }
+        static void operator delete(void* memory, std::size_t size) noexcept { frame_deallocate(memory, size); }
+        [[nodiscard]] bool empty() const noexcept;
+        void drop_pieces() noexcept;
+
+        proto::session session;
+
+        // reading
+        engine::block_ref view;  // what the reader was given lies in it
+        engine::block_ref ahead; // small pieces are put together here
+        detail::assembly assembly;
+        piece* pieces_head = nullptr;
+        piece* pieces_tail = nullptr;
+        std::size_t unread = 0; // bytes of the pieces, and what they cost
+        ws::opcode assembly_op = ws::opcode::binary;
+        bool assembly_given = false;  // to the reader: it is dropped by the next read
+        bool assembly_starts = false; // what is assembled began its message
+
+        // writing
+        std::uint32_t pong_left = 0;     // bytes to send until the last pong in the queue is out; 0: there is none
+        std::uint32_t ping_left = 0;     // the same of a keep-alive ping that has to wait
+        std::uint32_t waiting_posts = 0; // what the posted messages cost that wait for their turn
+        send_queue queue;
+        queued_write* waiting_head = nullptr;
+        queued_write* waiting_tail = nullptr;
+    };
+
     /// Rarely needed, so not part of every connection.
     struct extras
     {
@@ -174,6 +207,15 @@ private:
     void want_turn_end() noexcept { loop_.at_turn_end(*this); }
 
     // read_path.cpp
+    [[nodiscard]] std::unique_ptr<work> make_work() const;
+    work& need_work();
+    [[nodiscard]] bool have_work() noexcept;
+    [[nodiscard]] bool sends_message() const noexcept { return work_ && work_->session.sending_message(); }
+    [[nodiscard]] bool receives_compressed() const noexcept { return work_ && work_->session.receiving_compressed(); }
+    [[nodiscard]] std::uint64_t frame_remaining() const noexcept
+    {
+        return work_ ? work_->session.frame_remaining() : 0;
+    }
     [[nodiscard]] bool complete(reading& op) noexcept;
     [[nodiscard]] bool complete_frame(reading& op);
     [[nodiscard]] bool complete_message(reading& op);
@@ -190,7 +232,6 @@ private:
     void parse_ahead() noexcept;
     void keep(piece&& p);
     void listen_again() noexcept;
-    void drop_unread() noexcept;
     void received_pong(std::span<std::byte const> payload) noexcept;
 
     // write_path.cpp
@@ -266,20 +307,18 @@ private:
 
     // Small things of all the parts below, first and together: so they take little room.
     phase phase_ = phase::open;
-    ws::opcode assembly_op_ = ws::opcode::binary;
     std::uint8_t pong_size_ = 0;
     bool writable_ = false;       // an engine that only waits said so: the next send must not wait again
     bool paused_ = false;         // receiving
     bool direct_ = false;         // ... rests in favour of receive_rest()
-    bool assembly_given_ = false; // to the reader: it is dropped by the next read
     bool shut_down_ = false;
     bool has_pong_ : 1 = false;
     bool sending_ : 1 = false;
     bool reader_served_ : 1 = false;   // and has not run yet
-    bool assembly_starts_ : 1 = false; // what is assembled began its message
     bool closed_by_peer_ : 1 = false;
     bool orphaned_ : 1 = false;
     bool reset_ : 1 = false;
+    bool client_ : 1;
     ws::close_code code_ = ws::close_code::no_status;
     deflate_agreement agreed_;
     std::uint16_t inflated_ = 0; // in this turn, in units: see deflate.cpp
@@ -287,30 +326,14 @@ private:
     loop_core& loop_;
     transport_ptr transport_;
     shared_settings settings_;
-    proto::session session_;
-
-    // reading
     reading* reader_ = nullptr;
-    engine::block_ref view_;  // what the reader was given lies in it
-    engine::block_ref ahead_; // small pieces are put together here
-    assembly assembly_;
-    piece* pieces_head_ = nullptr;
-    piece* pieces_tail_ = nullptr;
-    std::size_t unread_ = 0; // bytes of the pieces, and what they cost
-
-    // writing
-    send_queue queue_;
-    queued_write* waiting_head_ = nullptr;
-    queued_write* waiting_tail_ = nullptr;
+    std::unique_ptr<work> work_;
 
     // pings
     clock::time_point keepalive_sent_;
     std::uint32_t keepalive_id_ = 0; // of the keep-alive ping that awaits its answer; 0: none
     std::uint32_t ping_ids_ = 0;
     std::chrono::duration<std::uint32_t, std::micro> round_trip_{}; // of the last answered ping
-    std::uint32_t pong_left_ = 0; // bytes to send until the last pong in the queue is out; 0: there is none
-    std::uint32_t ping_left_ = 0; // the same of a keep-alive ping that has to wait
-    std::uint32_t waiting_posts_ = 0; // what the posted messages cost that wait for their turn
     clock::time_point last_received_; // or another sign of life
 
     // ending

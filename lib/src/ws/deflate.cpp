@@ -314,7 +314,7 @@ bool connection_core::queue_compressed(outgoing_frame const& f)
     engine::block* const block = out.block().get();
     if (payload.size() >= block->capacity / 2) {
         proto::mask_key key{};
-        if (session_.self() == proto::role::client) {
+        if (client_) {
             key = fresh_mask();
             proto::mask(payload, key);
         }
@@ -357,7 +357,7 @@ void connection_core::on_deflate_timer() noexcept
     auto const now = loop_.now();
     if (!d.sending && now - d.sent >= limit)
         d.deflater.reset();
-    if (d.inflater && !d.input_waits && !session_.receiving_compressed() && now - d.received >= limit) {
+    if (d.inflater && !d.input_waits && !receives_compressed() && now - d.received >= limit) {
         std::size_t const size = d.inflater->window_size();
         d.window.reset(new (std::nothrow) std::byte[size]);
         d.received = now; // where there is no memory: another time
@@ -377,7 +377,7 @@ void connection_core::arm_idle_deflate() noexcept
     auto when = clock::time_point::max();
     if (d.deflater && !d.sending)
         when = later(d.sent, limit);
-    if (d.inflater && !d.input_waits && !session_.receiving_compressed())
+    if (d.inflater && !d.input_waits && !receives_compressed())
         when = std::min(when, later(d.received, limit));
     if (when != clock::time_point::max())
         loop_.arm(d.timer, when);

@@ -52,8 +52,8 @@ connection_core::extras& connection_core::need_extras()
 
 connection_core::connection_core(transport_ptr t, proto::role role, connection_settings const& settings,
                                  std::string subprotocol, deflate_agreement agreed) :
-    agreed_(agreed), loop_(t->loop()), transport_(std::move(t)), settings_(settings),
-    session_(role, settings_->limits, static_cast<bool>(agreed)), last_received_(loop_.now())
+    client_(role == proto::role::client), agreed_(agreed), loop_(t->loop()), transport_(std::move(t)),
+    settings_(settings), work_(make_work()), last_received_(loop_.now())
 {
     if (!subprotocol.empty())
         need_extras().subprotocol = std::move(subprotocol);
@@ -69,14 +69,60 @@ connection_core::connection_core(transport_ptr t, proto::role role, connection_s
 connection_core::~connection_core()
 {
     engine::timer_wheel::disarm(*this);
-    drop_unread();
+    work_.reset();
     loop_.drop();
+}
+
+std::unique_ptr<connection_core::work> connection_core::make_work() const
+{
+    return std::make_unique<work>(client_ ? proto::role::client : proto::role::server, settings_->limits,
+                                  static_cast<bool>(agreed_));
+}
+
+connection_core::work& connection_core::need_work()
+{
+    if (!work_)
+        work_ = make_work();
+    return *work_;
+}
+
+// ... or the connection is lost: without it no close frame can be sent either.
+bool connection_core::have_work() noexcept
+{
+    try {
+        need_work();
+    } catch (std::bad_alloc const&) {
+        lose(std::make_error_code(std::errc::not_enough_memory), true);
+    }
+    return work_ != nullptr;
+}
+
+connection_core::work::~work()
+{
+    drop_pieces();
+}
+
+void connection_core::work::drop_pieces() noexcept
+{
+    while (piece* p = pieces_head) {
+        pieces_head = p->next;
+        p->~piece();
+        frame_deallocate(p, sizeof(piece));
+    }
+    pieces_tail = nullptr;
+    ahead.reset();
+    unread = 0;
+}
+
+bool connection_core::work::empty() const noexcept
+{
+    return queue.empty() && !view && !pieces_head && assembly.empty() && !waiting_head && session.idle();
 }
 
 void connection_core::at_turn_end() noexcept
 {
     settle_reader();
-    if (!reader_waits())
+    if (!reader_waits() && work_)
         parse_ahead();
     if (direct_ && transport_ && transport_->rests()) { // nobody has gone on with it
         direct_ = false;
@@ -88,6 +134,9 @@ void connection_core::at_turn_end() noexcept
         drop_deflate();
     if (!queued)
         forget_inflated();
+    if (work_ && phase_ == phase::open && !sending_ && !paused_ && !direct_ && work_->empty() &&
+        transport_->inbound().empty() && !(deflate() && deflate()->input_waits))
+        work_.reset();
     if (orphaned_ && !transport_ && !queued)
         delete this;
 }
@@ -97,7 +146,7 @@ void connection_core::at_turn_end() noexcept
 // A peer that is in the middle of a large frame can't answer between: its bytes count as well.
 clock::time_point connection_core::pong_due() const noexcept
 {
-    auto const from = session_.frame_remaining() > 0 ? std::max(keepalive_sent_, last_received_) : keepalive_sent_;
+    auto const from = frame_remaining() > 0 ? std::max(keepalive_sent_, last_received_) : keepalive_sent_;
     return later(from, settings_->pong_timeout);
 }
 
@@ -110,7 +159,7 @@ void connection_core::await_frame()
     if (std::exchange(x.frame_awaited, true))
         return;
     x.frame_from = last_received_;
-    x.frame_before = session_.frame_received();
+    x.frame_before = work_->session.frame_received();
     arm_keepalive();
 }
 
@@ -120,7 +169,7 @@ bool connection_core::frame_is_late(clock::time_point now) noexcept
     if (!extras_ || !extras_->frame_awaited)
         return false;
     auto& x = *extras_;
-    auto const received = session_.frame_received();
+    auto const received = work_ ? work_->session.frame_received() : 0;
     if (paused_ || received - x.frame_before >= enough_of_a_frame) {
         x.frame_from = now;
         x.frame_before = received;
@@ -150,7 +199,7 @@ void connection_core::on_timer() noexcept
         auto const now = loop_.now();
         if (paused_) { // it is this side that does not listen
             keepalive_id_ = 0;
-            if (queue_.empty())
+            if (buffered() == 0)
                 last_received_ = now;
             // else perhaps because the peer does not take what is queued: it has idle_timeout for a part of that
         }
@@ -173,12 +222,12 @@ void connection_core::on_timer() noexcept
 
 void connection_core::send_keepalive_ping() noexcept
 {
-    bool const must_wait = !queue_.empty();
+    bool const must_wait = buffered() > 0;
     keepalive_sent_ = loop_.now();
     keepalive_id_ = ++ping_ids_;
     try {
         queue_control(proto::opcode::ping, std::as_bytes(std::span(&keepalive_id_, 1)));
-        ping_left_ = must_wait ? static_cast<std::uint32_t>(queue_.size()) : 0;
+        work_->ping_left = must_wait ? static_cast<std::uint32_t>(work_->queue.size()) : 0;
     } catch (std::bad_alloc const&) {
         fail_with_no_memory();
     }
@@ -422,12 +471,13 @@ void connection_core::let_go() noexcept
 {
     if (!transport_)
         return;
-    queue_.clear([this](write_waiter& op) noexcept {
+    if (work_)
+        work_->queue.clear([this](write_waiter& op) noexcept {
         if (!op.waiting())
             return;
         op.error = end_;
         op.wake();
-    });
+        });
     transport_.release()->abandon(reset_);
     want_turn_end();
 }
@@ -464,16 +514,18 @@ void connection_core::abort() noexcept
 
 void connection_core::orphan() noexcept
 {
-    bool writer_waits = queue_.has_writer();
-    for (auto* w = waiting_head_; w; w = w->next_write)
+    bool writer_waits = work_ && work_->queue.has_writer();
+    for (auto* w = work_ ? work_->waiting_head : nullptr; w; w = w->next_write)
         writer_waits = writer_waits || !w->is_posted;
     if (reader_ || writer_waits || (extras_ && (extras_->pings || extras_->closers)))
         fatal("wring: a connection was destroyed while a coroutine waits on it; children must end before their "
               "parents");
     orphaned_ = true;
-    view_.reset();
-    assembly_.clear();
-    assembly_given_ = false;
+    if (work_) {
+        work_->view.reset();
+        work_->assembly.clear();
+        work_->assembly_given = false;
+    }
     if (phase_ == phase::open) {
         auto code = ws::close_code::normal;
         if (std::uncaught_exceptions() > 0)
@@ -482,7 +534,8 @@ void connection_core::orphan() noexcept
             code = ws::close_code::going_away;
         begin_close(code, {});
     }
-    drop_unread();
+    if (work_)
+        work_->drop_pieces();
     drop_deflate();
     try {
         auto& last = need_extras().give_up;

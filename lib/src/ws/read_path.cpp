@@ -30,9 +30,11 @@ bool connection_core::start(reading& op, std::coroutine_handle<> h, context cons
         op.outcome_ = reading::outcome::canceled;
         return end_at_once();
     }
-    view_.reset();
-    if (std::exchange(assembly_given_, false))
-        assembly_.clear();
+    if (work_) {
+        work_->view.reset();
+        if (std::exchange(work_->assembly_given, false))
+            work_->assembly.clear();
+    }
     if (complete(op)) // data ends by itself, when what has been received is read
         return op.outcome_ != reading::outcome::data && end_at_once();
     reader_ = &op;
@@ -61,7 +63,7 @@ void connection_core::on_readable() noexcept
             transport_->end_error() ? lose({}, false) : want_turn_end(); // what is queued is still sent
         return;
     }
-    if (phase_ == phase::dead)
+    if (phase_ == phase::dead || !have_work())
         return;
     settle_reader();
     // A limit for what comes in one turn; at its end parse_ahead() is stricter.
@@ -78,12 +80,12 @@ void connection_core::on_readable() noexcept
 bool connection_core::complete(reading& op) noexcept
 {
     try {
-        if (op.whole_ ? complete_message(op) : complete_frame(op))
+        if (work_ && (op.whole_ ? complete_message(op) : complete_frame(op)))
             return true;
     } catch (std::bad_alloc const&) {
         fail_with_no_memory();
     }
-    if (!end_)
+    if (!end_ && work_)
         receive_rest(op);
     if (end_)
         op.outcome_ = reading::outcome::ended;
@@ -94,8 +96,8 @@ bool connection_core::complete(reading& op) noexcept
 // receive under way must have ended: what it still brings comes before.
 void connection_core::receive_rest(reading const& op) noexcept
 {
-    auto const rest = session_.frame_remaining();
-    if (rest < worth_receiving_directly || paused_ || session_.receiving_compressed() ||
+    auto const rest = work_->session.frame_remaining();
+    if (rest < worth_receiving_directly || paused_ || work_->session.receiving_compressed() ||
         !transport_->receives_directly())
         return;
     if (!std::exchange(direct_, true))
@@ -104,14 +106,14 @@ void connection_core::receive_rest(reading const& op) noexcept
         return; // on_readable() comes when it does
     // Memory grows with what has been received, never with what a header promises.
     std::size_t const block = loop_.blocks().capacity();
-    bool const join = op.whole_ && assembly_.size() > 0;
+    bool const join = op.whole_ && work_->assembly.size() > 0;
     std::uint64_t const most =
-        op.whole_ ? 3 * assembly_.size() : std::min<std::uint64_t>(3 * session_.frame_received(), largest_part);
+        op.whole_ ? 3 * work_->assembly.size() : std::min<std::uint64_t>(3 * work_->session.frame_received(), largest_part);
     auto const n = static_cast<std::size_t>(std::min(rest, std::max<std::uint64_t>(block, most)));
     try {
         engine::block_ref into;
         if (join)
-            into = engine::block_ref::share(&assembly_.reserve(n, loop_.blocks()));
+            into = engine::block_ref::share(&work_->assembly.reserve(n, loop_.blocks()));
         else
             into = engine::block_ref(loop_.blocks().take(n));
         if (!into)
@@ -139,20 +141,20 @@ bool connection_core::complete_frame(reading& op)
 {
     std::size_t const most = loop_.blocks().capacity();
     auto give_assembled = [&](bool fin) {
-        op.give(assembly_starts_ ? assembly_op_ : ws::opcode::continuation, fin, assembly_.bytes());
-        assembly_given_ = true;
+        op.give(work_->assembly_starts ? work_->assembly_op : ws::opcode::continuation, fin, work_->assembly.bytes());
+        work_->assembly_given = true;
         return true;
     };
-    if (assembly_.size() >= most) // read() had come so far when it was canceled
+    if (work_->assembly.size() >= most) // read() had come so far when it was canceled
         return give_assembled(false);
     for (piece p; next_piece(p);) {
         // The rest of a frame is given as it lies there; so are the large parts of a frame too large to come whole.
-        if (assembly_.empty() && (p.frame_end || (p.large_frame && p.payload.size() >= most / 4))) {
+        if (work_->assembly.empty() && (p.frame_end || (p.large_frame && p.payload.size() >= most / 4))) {
             op.give(p.message_start ? p.op : ws::opcode::continuation, p.message_end, p.payload);
-            view_ = std::move(p.block);
+            work_->view = std::move(p.block);
             return true;
         }
-        std::size_t const n = std::min(most - assembly_.size(), p.payload.size());
+        std::size_t const n = std::min(most - work_->assembly.size(), p.payload.size());
         assemble(p, n);
         if (n < p.payload.size()) {
             p.payload = p.payload.subspan(n);
@@ -160,7 +162,7 @@ bool connection_core::complete_frame(reading& op)
             put_back(std::move(p));
             return give_assembled(false);
         }
-        if (p.frame_end || assembly_.size() == most)
+        if (p.frame_end || work_->assembly.size() == most)
             return give_assembled(p.message_end);
     }
     return false;
@@ -169,15 +171,15 @@ bool connection_core::complete_frame(reading& op)
 bool connection_core::complete_message(reading& op)
 {
     for (piece p; next_piece(p);) {
-        if (assembly_.empty() && p.message_end) {
+        if (work_->assembly.empty() && p.message_end) {
             op.give(p.op, true, p.payload);
-            view_ = std::move(p.block);
+            work_->view = std::move(p.block);
             return true;
         }
         assemble(p, p.payload.size());
         if (p.message_end) {
-            op.give(assembly_op_, true, assembly_.bytes());
-            assembly_given_ = true;
+            op.give(work_->assembly_op, true, work_->assembly.bytes());
+            work_->assembly_given = true;
             return true;
         }
     }
@@ -186,29 +188,29 @@ bool connection_core::complete_message(reading& op)
 
 void connection_core::assemble(piece const& p, std::size_t n)
 {
-    if (assembly_.empty()) {
-        assembly_op_ = p.op;
-        assembly_starts_ = p.message_start;
+    if (work_->assembly.empty()) {
+        work_->assembly_op = p.op;
+        work_->assembly_starts = p.message_start;
     }
     // A message that is decompressed does not say how large it becomes: it must not have twice its limit on the way.
-    assembly_.append(p.payload.first(n), loop_.blocks(),
+    work_->assembly.append(p.payload.first(n), loop_.blocks(),
                      agreed_ ? assembly::growth::in_place : assembly::growth::doubled);
 }
 
 bool connection_core::next_piece(piece& out)
 {
-    if (piece* p = pieces_head_) {
-        pieces_head_ = p->next;
-        if (!pieces_head_) {
-            pieces_tail_ = nullptr;
-            ahead_.reset();
+    if (piece* p = work_->pieces_head) {
+        work_->pieces_head = p->next;
+        if (!work_->pieces_head) {
+            work_->pieces_tail = nullptr;
+            work_->ahead.reset();
         }
-        unread_ -= p->payload.size() + sizeof(piece);
+        work_->unread -= p->payload.size() + sizeof(piece);
         out = std::move(*p);
         out.next = nullptr;
         p->~piece();
         frame_deallocate(p, sizeof(piece));
-        if (paused_ && unread_ <= settings_->read_limit / 2 && transport_)
+        if (paused_ && work_->unread <= settings_->read_limit / 2 && transport_)
             listen_again();
         return true;
     }
@@ -225,7 +227,7 @@ void connection_core::trace_received(proto::event const& e) const noexcept
         return;
     proto::frame_header h;
     h.op = data && !e.message_start ? proto::opcode::continuation : e.op;
-    h.fin = !data || session_.frame_is_final();
+    h.fin = !data || work_->session.frame_is_final();
     h.rsv1 = e.compressed && e.message_start;
     h.length = data ? e.frame_length : e.payload.size();
     trace::frame(*transport_, trace::direction::received, h, e.payload);
@@ -250,7 +252,7 @@ bool connection_core::pull(piece& out, bool wanted)
             if (transport_->ended()) {
                 int const error = transport_->end_error();
                 lose(error ? system_error(error) : make_error_code(ws::errc::abnormal_closure), false);
-            } else if (session_.frame_remaining() > 0) {
+            } else if (work_->session.frame_remaining() > 0) {
                 await_frame();
             }
             return false;
@@ -258,7 +260,7 @@ bool connection_core::pull(piece& out, bool wanted)
         auto keep = engine::block_ref::share(first);
         auto const bytes = first->bytes();
         auto left = bytes;
-        auto const e = session_.next(left);
+        auto const e = work_->session.next(left);
         inbound.consume(bytes.size() - left.size());
         if (trace::frames)
             trace_received(e);
@@ -307,11 +309,11 @@ bool connection_core::pull(piece& out, bool wanted)
 void connection_core::put_back(piece&& p)
 {
     auto* kept = new (frame_allocate(sizeof(piece))) piece(std::move(p));
-    kept->next = pieces_head_;
-    pieces_head_ = kept;
-    if (!pieces_tail_)
-        pieces_tail_ = kept;
-    unread_ += kept->payload.size() + sizeof(piece);
+    kept->next = work_->pieces_head;
+    work_->pieces_head = kept;
+    if (!work_->pieces_tail)
+        work_->pieces_tail = kept;
+    work_->unread += kept->payload.size() + sizeof(piece);
 }
 
 // Looks at what nobody has read, so that control frames behind it are answered, up to the limit. Once this side has
@@ -321,7 +323,7 @@ void connection_core::parse_ahead() noexcept
     if (phase_ != phase::open && phase_ != phase::closing)
         return;
     try {
-        while (unread_ < settings_->read_limit || settings_->read_limit == 0 || phase_ == phase::closing) {
+        while (work_->unread < settings_->read_limit || settings_->read_limit == 0 || phase_ == phase::closing) {
             piece p;
             if (!pull(p, phase_ == phase::open))
                 return;
@@ -341,12 +343,12 @@ void connection_core::keep(piece&& p)
 {
     std::size_t const n = p.payload.size();
     if (n <= loop_.blocks().capacity() / 4) {
-        if (!ahead_ || static_cast<std::size_t>(ahead_.get()->limit() - ahead_.get()->end) < n) {
-            ahead_ = engine::block_ref(loop_.blocks().take());
-            if (!ahead_)
+        if (!work_->ahead || static_cast<std::size_t>(work_->ahead.get()->limit() - work_->ahead.get()->end) < n) {
+            work_->ahead = engine::block_ref(loop_.blocks().take());
+            if (!work_->ahead)
                 throw std::bad_alloc();
         }
-        engine::block& b = *ahead_.get();
+        engine::block& b = *work_->ahead.get();
         if (n > 0)
             std::memcpy(b.end, p.payload.data(), n);
         p.payload = {b.end, n};
@@ -354,9 +356,9 @@ void connection_core::keep(piece&& p)
         p.block = engine::block_ref::share(&b);
     }
     auto* kept = new (frame_allocate(sizeof(piece))) piece(std::move(p));
-    (pieces_tail_ ? pieces_tail_->next : pieces_head_) = kept;
-    pieces_tail_ = kept;
-    unread_ += n + sizeof(piece);
+    (work_->pieces_tail ? work_->pieces_tail->next : work_->pieces_head) = kept;
+    work_->pieces_tail = kept;
+    work_->unread += n + sizeof(piece);
 }
 
 // After a pause, in which nothing could be heard of the peer: its time begins anew.
@@ -371,20 +373,6 @@ void connection_core::listen_again() noexcept
         arm_keepalive();
     transport_->resume_receiving();
     want_turn_end(); // what had arrived before the pause is still to be looked at
-}
-
-void connection_core::drop_unread() noexcept
-{
-    while (piece* p = pieces_head_) {
-        pieces_head_ = p->next;
-        p->~piece();
-        frame_deallocate(p, sizeof(piece));
-    }
-    pieces_tail_ = nullptr;
-    ahead_.reset();
-    unread_ = 0;
-    if (!assembly_given_)
-        assembly_.clear();
 }
 
 } // namespace wring::detail

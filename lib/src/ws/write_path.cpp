@@ -40,7 +40,7 @@ void connection_core::queue_reference(parts const& f, proto::mask_key key, Keepe
 {
     queue_header(f, key, 0);
     try {
-        queue_.add(f.payload, std::forward<Keeper>(keeper));
+        work_->queue.add(f.payload, std::forward<Keeper>(keeper));
     } catch (std::bad_alloc const&) { // no close frame can follow half a frame
         lose(std::make_error_code(std::errc::not_enough_memory), true);
         throw;
@@ -52,7 +52,7 @@ template void connection_core::queue_reference(parts const&, proto::mask_key, en
 connection_core::parts connection_core::begin_frame(outgoing_frame const& f) noexcept
 {
     auto op = static_cast<proto::opcode>(f.op);
-    (void)session_.start_frame(op, f.fin); // may_queue() has checked
+    (void)work_->session.start_frame(op, f.fin); // may_queue() has checked
     want_turn_end();
     return {op, f.fin, false, f.payload};
 }
@@ -64,13 +64,15 @@ bool connection_core::start(ws::connection::write_operation& op, std::coroutine_
     using outcome = ws::connection::write_operation::outcome;
     if (phase_ != phase::open)
         op.outcome_ = outcome::ended;
-    else if (goes_on && !session_.sending_message())
+    else if (goes_on && !sends_message())
         op.outcome_ = outcome::no_message;
     if (op.outcome_ != outcome::queued)
         return loop_.yield_due() && complete_next_turn(op, frame, h, env);
-    bool const now = may_queue(frame.op) && (!waiting_head_ || goes_on);
+    bool now = false;
     write_waiter* waiter = nullptr;
     try {
+        now = !need_work().waiting_head || goes_on;
+        now = now && may_queue(frame.op);
         if (now && queue_at_once(frame))
             return false;
         waiter = new (frame_allocate(sizeof(write_waiter))) write_waiter(*this, frame);
@@ -87,7 +89,7 @@ bool connection_core::start(ws::connection::write_operation& op, std::coroutine_
     }
     if (now && !loop_.yield_due()) {
         flush(); // most often all of it goes out, and nobody waits
-        if (!queue_.refers_to(*waiter)) {
+        if (!work_->queue.refers_to(*waiter)) {
             destroy(waiter);
             if (phase_ == phase::dead)
                 op.outcome_ = outcome::ended;
@@ -127,8 +129,8 @@ bool connection_core::complete_next_turn(ws::connection::write_operation& op, ou
 // Whether a frame may join the queue now: there is room, and no other message is half-way.
 bool connection_core::may_queue(ws::opcode op) const noexcept
 {
-    bool const room = settings_->send_limit == 0 || queue_.size() < settings_->send_limit;
-    return room && (op == ws::opcode::continuation) == session_.sending_message();
+    bool const room = settings_->send_limit == 0 || work_->queue.size() < settings_->send_limit;
+    return room && (op == ws::opcode::continuation) == work_->session.sending_message();
 }
 
 // A frame that goes on with the open message comes before messages that wait for its end.
@@ -138,13 +140,13 @@ void connection_core::wait_for_turn(write_waiter& w) noexcept
         return !q.is_posted && static_cast<write_waiter&>(q).frame.op == ws::opcode::continuation;
     };
     bool const first = goes_on(w);
-    queued_write** link = &waiting_head_;
+    queued_write** link = &work_->waiting_head;
     while (*link && (!first || goes_on(**link)))
         link = &(*link)->next_write;
     w.next_write = *link;
     *link = &w;
     if (!w.next_write)
-        waiting_tail_ = &w;
+        work_->waiting_tail = &w;
 }
 
 // Queues a frame whose writer need not wait: its payload is compressed or copied, or the block that holds it is kept.
@@ -153,11 +155,10 @@ bool connection_core::queue_at_once(outgoing_frame const& f)
 {
     if (compresses(f) && queue_compressed(f))
         return true;
-    bool const server = session_.self() == proto::role::server; // a client's is masked, on its way into the queue
-    engine::block_ref holder;
-    if (server)
+    engine::block_ref holder; // not a client's, which is masked on its way into the queue
+    if (!client_)
         holder = holder_of(f.payload);
-    if (server && !holder && f.payload.size() >= large_payload)
+    if (!client_ && !holder && f.payload.size() >= large_payload)
         return false;
     if (holder) {
         queue_reference(begin_frame(f), {}, std::move(holder));
@@ -170,7 +171,7 @@ bool connection_core::queue_at_once(outgoing_frame const& f)
 // The block of what was read last, where `bytes` are of it and large enough to be worth the whole block.
 engine::block_ref connection_core::holder_of(std::span<std::byte const> bytes) const noexcept
 {
-    for (auto const* held : {&view_, &assembly_.block()}) {
+    for (engine::block_ref const* held : std::initializer_list<engine::block_ref const*>{&work_->view, &work_->assembly.block()}) {
         engine::block* const b = held->get();
         if (b && bytes.size() >= b->capacity / 2 && b->holds(bytes))
             return engine::block_ref::share(b);
@@ -193,20 +194,19 @@ std::byte* connection_core::queue_header(parts const& f, proto::mask_key key, st
     if (trace::frames)
         trace_sent(f);
     std::array<std::byte, proto::max_header_size> header;
-    std::size_t const n = session_.encode_header(f.op, f.fin, f.rsv1, f.payload.size(), key, header);
-    std::byte* const at = queue_.extend(n + room, loop_.blocks());
+    std::size_t const n = work_->session.encode_header(f.op, f.fin, f.rsv1, f.payload.size(), key, header);
+    std::byte* const at = work_->queue.extend(n + room, loop_.blocks());
     std::memcpy(at, header.data(), n);
     return at + n;
 }
 
 void connection_core::queue_frame(parts const& f)
 {
-    bool const masked = session_.self() == proto::role::client;
-    auto const key = masked ? fresh_mask() : proto::mask_key{};
+    auto const key = client_ ? fresh_mask() : proto::mask_key{};
     std::byte* const at = queue_header(f, key, f.payload.size());
     if (f.payload.empty())
         return;
-    if (masked)
+    if (client_)
         proto::mask_copy(at, f.payload, key);
     else
         std::memcpy(at, f.payload.data(), f.payload.size());
@@ -214,7 +214,7 @@ void connection_core::queue_frame(parts const& f)
 
 void connection_core::queue_control(proto::opcode op, std::span<std::byte const> payload)
 {
-    if (session_.start_frame(op, true) == proto::errc::ok)
+    if (need_work().session.start_frame(op, true) == proto::errc::ok)
         queue_frame({op, true, false, payload});
     want_turn_end();
 }
@@ -222,17 +222,17 @@ void connection_core::queue_control(proto::opcode op, std::span<std::byte const>
 void connection_core::queue_shared(ws::shared_message const& m, shared_form const& form)
 {
     auto opcode = m.rep()->op;
-    (void)session_.start_frame(opcode, true);
+    (void)work_->session.start_frame(opcode, true);
     parts const frame{opcode, true, form.compressed, form.payload};
     // A client must mask each copy with its own key. Behind what had to wait, or is this connection's own, a small one
     // is copied: it would hold the memory of a whole turn.
-    auto* const all = session_.self() == proto::role::server ? &broadcast::of(loop_) : nullptr;
-    auto const* const before = queue_.last_shared();
-    if (all && (queue_.empty() || (before && all->made(*before)) || form.frame.size() > broadcast::copied)) {
+    auto* const all = client_ ? nullptr : &broadcast::of(loop_);
+    auto const* const before = work_->queue.last_shared();
+    if (all && (work_->queue.empty() || (before && all->made(*before)) || form.frame.size() > broadcast::copied)) {
         if (trace::frames)
             trace_sent(frame);
         auto const place = all->place_of(m, form);
-        queue_.add(place.frame, place.in);
+        work_->queue.add(place.frame, place.in);
     } else {
         queue_frame(frame);
     }
@@ -247,19 +247,19 @@ ws::posted connection_core::post(ws::shared_message const& m) noexcept
     if (phase_ != phase::open || m.empty())
         return ws::posted::closed;
     auto const form = form_of(*m.rep());
-    std::size_t const before = queue_.size() + waiting_posts_;
+    std::size_t const before = work_ ? work_->queue.size() + work_->waiting_posts : 0;
     auto const limit = settings_->send_limit;
     if (limit != 0 && before > 0 && (before >= limit || form.frame.size() > limit - before))
         return ws::posted::full;
     try {
-        if (!waiting_head_ && !session_.sending_message()) {
+        if (!need_work().waiting_head && !sends_message()) {
             queue_shared(m, form);
             return ws::posted::queued;
         }
         auto* waiting = new (frame_allocate(sizeof(posted_message))) posted_message(m);
-        (waiting_tail_ ? waiting_tail_->next_write : waiting_head_) = waiting;
-        waiting_tail_ = waiting;
-        waiting_posts_ += waiting->cost();
+        (work_->waiting_tail ? work_->waiting_tail->next_write : work_->waiting_head) = waiting;
+        work_->waiting_tail = waiting;
+        work_->waiting_posts += waiting->cost();
         return ws::posted::queued;
     } catch (std::bad_alloc const&) {
         return ws::posted::full;
@@ -272,10 +272,10 @@ void connection_core::answer_ping(std::span<std::byte const> payload)
 {
     if (phase_ != phase::open)
         return;
-    if (pong_left_ < room_for_pongs) {
+    if (work_->pong_left < room_for_pongs) {
         has_pong_ = false;
         queue_control(proto::opcode::pong, payload);
-        pong_left_ = static_cast<std::uint32_t>(queue_.size());
+        work_->pong_left = static_cast<std::uint32_t>(work_->queue.size());
         return;
     }
     std::ranges::copy(payload, need_extras().pong.begin());
@@ -285,7 +285,7 @@ void connection_core::answer_ping(std::span<std::byte const> payload)
 
 void connection_core::queue_pending_pong() noexcept
 {
-    if (!has_pong_ || pong_left_ >= room_for_pongs || phase_ == phase::dead)
+    if (!has_pong_ || work_->pong_left >= room_for_pongs || phase_ == phase::dead)
         return;
     has_pong_ = false;
     try {
@@ -293,32 +293,32 @@ void connection_core::queue_pending_pong() noexcept
     } catch (std::bad_alloc const&) {
         return fail_with_no_memory();
     }
-    pong_left_ = static_cast<std::uint32_t>(queue_.size());
+    work_->pong_left = static_cast<std::uint32_t>(work_->queue.size());
 }
 
 // Those whose turn has come join the queue.
 void connection_core::queue_waiting() noexcept
 {
-    while (queued_write* first = waiting_head_) {
+    while (queued_write* first = work_->waiting_head) {
         auto* writer = first->is_posted ? nullptr : static_cast<write_waiter*>(first);
         ws::opcode const op = writer ? writer->frame.op : ws::opcode::binary;
-        if (op == ws::opcode::continuation && !session_.sending_message()) { // another has ended its message
-            waiting_head_ = first->next_write;
-            if (!waiting_head_)
-                waiting_tail_ = nullptr;
+        if (op == ws::opcode::continuation && !work_->session.sending_message()) { // another has ended its message
+            work_->waiting_head = first->next_write;
+            if (!work_->waiting_head)
+                work_->waiting_tail = nullptr;
             writer->error = ws::errc::no_message;
             writer->wake();
             continue;
         }
         if (phase_ != phase::open || !may_queue(op))
             return;
-        waiting_head_ = first->next_write;
-        if (!waiting_head_)
-            waiting_tail_ = nullptr;
+        work_->waiting_head = first->next_write;
+        if (!work_->waiting_head)
+            work_->waiting_tail = nullptr;
         try {
             if (!writer) {
                 auto* const posted = static_cast<posted_message*>(first);
-                waiting_posts_ -= posted->cost();
+                work_->waiting_posts -= posted->cost();
                 ws::shared_message const message = std::move(posted->message);
                 destroy(posted);
                 queue_shared(message, form_of(*message.rep()));
@@ -341,18 +341,18 @@ void connection_core::queue_waiting() noexcept
 void connection_core::cancel(write_waiter& op) noexcept
 {
     queued_write* previous = nullptr;
-    for (queued_write* it = waiting_head_; it; previous = it, it = it->next_write) {
+    for (queued_write* it = work_->waiting_head; it; previous = it, it = it->next_write) {
         if (it != static_cast<queued_write*>(&op))
             continue;
-        (previous ? previous->next_write : waiting_head_) = op.next_write;
-        if (waiting_tail_ == it)
-            waiting_tail_ = previous;
+        (previous ? previous->next_write : work_->waiting_head) = op.next_write;
+        if (work_->waiting_tail == it)
+            work_->waiting_tail = previous;
         op.error = errc::canceled;
         op.wake();
         queue_waiting();
         return;
     }
-    if (!queue_.leave(op))
+    if (!work_->queue.leave(op))
         return; // complete already
     if (sending_)
         transport_->cancel_send(); // the system may be reading the bytes: on_sent() goes on
@@ -364,7 +364,7 @@ void connection_core::cancel(write_waiter& op) noexcept
 void connection_core::take_over_leaving() noexcept
 {
     try {
-        queue_.take_over_leaving([](write_waiter& op) noexcept {
+        work_->queue.take_over_leaving([](write_waiter& op) noexcept {
             op.error = errc::canceled;
             op.wake();
         });
@@ -375,21 +375,21 @@ void connection_core::take_over_leaving() noexcept
 
 void connection_core::flush() noexcept
 {
-    for (;;) {
+    while (work_) {
         queue_pending_pong();
-        if (sending_ || queue_.empty() || phase_ == phase::dead)
+        if (sending_ || work_->queue.empty() || phase_ == phase::dead)
             break;
-        ssize_t const sent = queue_.in_one_piece() ? send_some<1>() : send_some<16>();
+        ssize_t const sent = work_->queue.in_one_piece() ? send_some<1>() : send_some<16>();
         if (sent == -EAGAIN)
             return;
         if (sent < 0)
             return send_failed(static_cast<int>(-sent));
         consume(static_cast<std::size_t>(sent));
     }
-    if (!queue_.empty() || phase_ != phase::draining)
+    if (buffered() > 0 || phase_ != phase::draining)
         return;
     // After a clean close the server ends the stream first (RFC 6455 section 7.1.1); close_timeout bounds the wait.
-    if (session_.self() == proto::role::client && end_ == ws::closed && !transport_->ended())
+    if (client_ && end_ == ws::closed && !transport_->ended())
         return;
     if (!std::exchange(shut_down_, true))
         transport_->shutdown_send();
@@ -404,10 +404,10 @@ ssize_t connection_core::send_some() noexcept
 {
     std::array<iovec, Pieces> buffers;
     auto next = [&](std::size_t most) {
-        return std::span<iovec const>(buffers.data(), queue_.gather(buffers, most));
+        return std::span<iovec const>(buffers.data(), work_->queue.gather(buffers, most));
     };
     if (!loop_.batching() || std::exchange(writable_, false))
-        if (ssize_t const sent = transport_->try_send(next(queue_.size())); sent != -EAGAIN)
+        if (ssize_t const sent = transport_->try_send(next(work_->queue.size())); sent != -EAGAIN)
             return sent;
     sending_ = true;
     transport_->start_send(next(most_under_way));
@@ -416,16 +416,16 @@ ssize_t connection_core::send_some() noexcept
 
 void connection_core::consume(std::size_t n) noexcept
 {
-    queue_.consume(n, [](write_waiter& op) noexcept {
+    work_->queue.consume(n, [](write_waiter& op) noexcept {
         if (op.waiting())
             op.wake();
     });
     auto count_down = [n](std::uint32_t& left) { left -= static_cast<std::uint32_t>(std::min<std::size_t>(n, left)); };
-    count_down(pong_left_);
-    if (ping_left_ > 0 || paused_)
+    count_down(work_->pong_left);
+    if (work_->ping_left > 0 || paused_)
         last_received_ = loop_.now(); // the peer takes what had to wait
-    if (ping_left_ > 0) {
-        count_down(ping_left_);
+    if (work_->ping_left > 0) {
+        count_down(work_->ping_left);
         keepalive_sent_ = last_received_; // not before
     }
     if (phase_ != phase::open)
@@ -458,8 +458,10 @@ void connection_core::send_failed(int error) noexcept
 // Nothing more is queued: those who wait hear why.
 void connection_core::fail_writers() noexcept
 {
-    while (queued_write* first = waiting_head_) {
-        waiting_head_ = first->next_write;
+    if (!work_)
+        return;
+    while (queued_write* first = work_->waiting_head) {
+        work_->waiting_head = first->next_write;
         if (first->is_posted) {
             destroy(static_cast<posted_message*>(first));
             continue;
@@ -468,8 +470,8 @@ void connection_core::fail_writers() noexcept
         writer->error = end_ ? end_ : make_error_code(ws::errc::closed);
         writer->wake();
     }
-    waiting_tail_ = nullptr;
-    waiting_posts_ = 0;
+    work_->waiting_tail = nullptr;
+    work_->waiting_posts = 0;
 }
 
 } // namespace wring::detail
