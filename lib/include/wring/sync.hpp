@@ -106,7 +106,7 @@ public:
         void await_suspend(std::coroutine_handle<P> h) noexcept
         {
             event_.waiters_.add(*this);
-            suspend(h, &node::cancel);
+            suspend(h, [](detail::suspension& s) noexcept { node::cancel(s); });
         }
         result<> await_resume() const noexcept { return canceled ? result<>(errc::canceled) : result<>(); }
 
@@ -145,7 +145,7 @@ public:
         {
             waited_ = true;
             channel_.senders_.add(*this);
-            suspend(h, &node::cancel);
+            suspend(h, [](detail::suspension& s) noexcept { node::cancel(s); });
         }
         result<> await_resume() const noexcept
         {
@@ -175,7 +175,7 @@ public:
         void await_suspend(std::coroutine_handle<P> h) noexcept
         {
             channel_.receivers_.add(*this);
-            suspend(h, &node::cancel);
+            suspend(h, [](detail::suspension& s) noexcept { node::cancel(s); });
         }
         result<T> await_resume()
         {

@@ -9,6 +9,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
+#include <type_traits>
 #include <utility>
 
 namespace wring {
@@ -380,28 +381,30 @@ public:
                   "their parents (see scope)");
     }
 
-    /// Suspends `h`. `on_cancel` runs when a stop is requested (at once where it has been): it must lead to
-    /// wake(), now or later.
-    template <coroutine_promise P>
-    void suspend(std::coroutine_handle<P> h, void (*on_cancel)(suspension&) noexcept) noexcept
+    /// Suspends `h`. `on_cancel(suspension&)`, of an object without state, runs when a stop is requested (at once where
+    /// it has been): it must lead to wake(), now or later. Null: a cancel has no effect.
+    template <coroutine_promise P, class OnCancel>
+    void suspend(std::coroutine_handle<P> h, OnCancel on_cancel) noexcept
     {
         suspend(h, h.promise().env, on_cancel);
     }
-    void suspend(std::coroutine_handle<> h, context const& env, void (*on_cancel)(suspension&) noexcept) noexcept
+    template <class OnCancel>
+        requires(std::is_empty_v<OnCancel>)
+    void suspend(std::coroutine_handle<> h, context const& env, OnCancel) noexcept
+    {
+        suspend(h, env, nullptr);
+        on_stop = [](stop_callback& callback) noexcept { OnCancel()(static_cast<suspension&>(callback)); };
+        if (env.stop)
+            env.stop->add(*this);
+    }
+    void suspend(std::coroutine_handle<> h, context const& env, std::nullptr_t) noexcept
     {
         handle_ = h;
         loop_ = env.loop;
-        on_cancel_ = on_cancel;
         run = [](ready_node& node) {
             auto& self = static_cast<suspension&>(node);
             self.loop_->resume(std::exchange(self.handle_, nullptr));
         };
-        on_stop = [](stop_callback& callback) noexcept {
-            auto& self = static_cast<suspension&>(callback);
-            self.on_cancel_(self);
-        };
-        if (on_cancel && env.stop)
-            env.stop->add(*this);
     }
 
     /// Makes the coroutine ready; it runs in this turn of the loop or the next, never inside this call.
@@ -436,7 +439,6 @@ public:
 private:
     std::coroutine_handle<> handle_; ///< while it waits
     scheduler* loop_ = nullptr;
-    void (*on_cancel_)(suspension&) noexcept = nullptr;
 };
 
 /// Gives the context of the awaiting coroutine, without suspending it.

@@ -175,7 +175,7 @@ bool listener_core::start(listener::accept_operation& op, std::coroutine_handle<
             op.error_ = error_;
         if (!op.error_) {
             waiting_ = &op;
-            op.suspend(h, env, &listener::accept_operation::cancel);
+            op.suspend(h, env, [](suspension& s) noexcept { listener::accept_operation::cancel(s); });
             resume();
             return true;
         }

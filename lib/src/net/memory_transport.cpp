@@ -53,10 +53,11 @@ public:
         return sent > 0 || wanted == 0 ? static_cast<ssize_t>(sent) : -EAGAIN;
     }
 
-    void start_send(std::span<iovec const>) noexcept override
+    int start_send(std::span<iovec const>) noexcept override
     {
         sending_ = true;
         schedule();
+        return 0;
     }
     void cancel_send() noexcept override
     {

@@ -9,17 +9,21 @@ namespace {
 
 class socket_transport;
 
-// The two operations of a socket, as bases of its transport: so neither needs a way back to it.
+// A base of its transport, as every connection has one always.
 struct receive_operation : engine::operation
 {
     receive_operation() noexcept;
 };
+// Made for each send that has to wait or goes out with others: an idle connection has none.
 struct send_operation : engine::operation
 {
-    send_operation() noexcept;
+    explicit send_operation(socket_transport& t) noexcept;
+    static void* operator new(std::size_t size) { return frame_allocate(size); }
+    static void operator delete(void* memory, std::size_t size) noexcept { frame_deallocate(memory, size); }
+    socket_transport& owner;
 };
 
-class socket_transport final : public transport, receive_operation, send_operation
+class socket_transport final : public transport, receive_operation
 {
 public:
     socket_transport(loop_core& loop, std::unique_ptr<engine::descriptor> io) noexcept :
@@ -66,8 +70,21 @@ public:
         return -error;
     }
 
-    void start_send(std::span<iovec const> buffers) noexcept override { io_->send(sending(), buffers); }
-    void cancel_send() noexcept override { io_->cancel(sending()); }
+    int start_send(std::span<iovec const> buffers) noexcept override
+    {
+        try {
+            send_ = std::make_unique<send_operation>(*this);
+        } catch (std::bad_alloc const&) {
+            return -ENOMEM;
+        }
+        io_->send(*send_, buffers);
+        return 0;
+    }
+    void cancel_send() noexcept override
+    {
+        if (send_)
+            io_->cancel(*send_);
+    }
     void shutdown_send() noexcept override { ::shutdown(io_->fd(), SHUT_WR); }
 
     void abandon(bool reset) noexcept override
@@ -84,7 +101,7 @@ public:
                 ::shutdown(io_->fd(), SHUT_RDWR);
         }
         io_->cancel(receiving());
-        io_->cancel(sending());
+        cancel_send();
         delete_if_done();
     }
 
@@ -95,7 +112,7 @@ public:
         return told ? *told : remote_endpoint(io_->fd());
     }
     int fd() const noexcept override { return io_->fd(); }
-    bool quiet() const noexcept override { return !receive_operation::in_flight() && !send_operation::in_flight(); }
+    bool quiet() const noexcept override { return !receive_operation::in_flight() && !send_; }
     int release_fd() noexcept override { return io_->release(); }
 
 private:
@@ -104,7 +121,6 @@ private:
     friend receive_operation;
     friend send_operation;
     [[nodiscard]] engine::operation& receiving() noexcept { return static_cast<receive_operation&>(*this); }
-    [[nodiscard]] engine::operation& sending() noexcept { return static_cast<send_operation&>(*this); }
 
     void received(engine::completion const& c) noexcept
     {
@@ -132,6 +148,7 @@ private:
 
     void sent(engine::completion const& c) noexcept
     {
+        send_.reset();
         if (abandoned_)
             return delete_if_done();
         if (c.result < 0)
@@ -156,6 +173,7 @@ private:
     }
 
     std::unique_ptr<engine::descriptor> io_;
+    std::unique_ptr<send_operation> send_; // in flight
 };
 
 receive_operation::receive_operation() noexcept :
@@ -164,10 +182,11 @@ receive_operation::receive_operation() noexcept :
     })
 {}
 
-send_operation::send_operation() noexcept :
+send_operation::send_operation(socket_transport& t) noexcept :
     operation([](operation& op, engine::completion const& c) noexcept {
-        static_cast<socket_transport&>(static_cast<send_operation&>(op)).sent(c);
-    })
+        static_cast<send_operation&>(op).owner.sent(c);
+    }),
+    owner(t)
 {}
 
 } // namespace

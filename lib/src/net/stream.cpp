@@ -53,7 +53,7 @@ bool stream_core::start(stream::read_operation& op, std::coroutine_handle<> h, c
     if (op.error_ || try_read(op))
         return op.complete_at_once(h, env);
     reader_ = &op;
-    op.suspend(h, env, &stream::read_operation::cancel);
+    op.suspend(h, env, [](suspension& s) noexcept { stream::read_operation::cancel(s); });
     transport_->resume_receiving();
     return true;
 }
@@ -106,7 +106,7 @@ bool stream_core::start(stream::write_operation& op, std::coroutine_handle<> h, 
         return op.complete_at_once(h, env);
     (writer_tail_ ? writer_tail_->next_ : writer_head_) = &op;
     writer_tail_ = &op;
-    op.suspend(h, env, &stream::write_operation::cancel);
+    op.suspend(h, env, [](suspension& s) noexcept { stream::write_operation::cancel(s); });
     write_some();
     return true;
 }
@@ -131,8 +131,10 @@ void stream_core::write_some() noexcept
     if (sending_ || !writer_head_)
         return;
     iovec const rest = rest_of(*writer_head_);
-    sending_ = true;
-    transport_->start_send({&rest, 1});
+    int const error = transport_->start_send({&rest, 1});
+    sending_ = error == 0;
+    if (error)
+        fail_writers(system_error(-error));
 }
 
 void stream_core::on_sent(ssize_t result) noexcept

@@ -132,7 +132,7 @@ public:
         return taken > 0 || from.empty() ? static_cast<ssize_t>(taken) : -EAGAIN;
     }
 
-    void start_send(std::span<iovec const> buffers) noexcept override
+    int start_send(std::span<iovec const> buffers) noexcept override
     {
         user_sending_ = true;
         taken_ = 0;
@@ -140,13 +140,13 @@ public:
             record_source from(buffers);
             taken_ = encrypt(from);
             if (blocked_)
-                return inner_->resume_receiving(); // and on_readable() goes on
+                return inner_->resume_receiving(), 0; // and on_readable() goes on
             if (taken_ > 0)
-                return pump(true);
+                return pump(true), 0;
         }
         if (!inner_sending_)
             report_soon(-sending_error());
-        // else drained() goes on
+        return 0; // else drained() goes on
     }
 
     // What has been encrypted is sent in any case: the user need not wait for that.
@@ -341,8 +341,9 @@ private:
             std::span<iovec const> const pieces(buffers.data(), count);
             ssize_t const n = wait ? -EAGAIN : inner_->try_send(pieces);
             if (n == -EAGAIN) {
-                inner_sending_ = true;
-                return inner_->start_send(pieces);
+                int const error = inner_->start_send(pieces);
+                inner_sending_ = error == 0;
+                return error == 0 ? void() : fail_sending(-error);
             }
             if (n < 0)
                 return fail_sending(static_cast<int>(-n));

@@ -76,8 +76,8 @@ public:
     /// Sends what goes out without waiting: the number of bytes, -EAGAIN or another -errno.
     [[nodiscard]] virtual ssize_t try_send(std::span<iovec const> buffers) noexcept = 0;
     /// Sends, waiting where necessary; ends in on_sent(). The bytes must live until then, the array need not.
-    /// One at a time.
-    virtual void start_send(std::span<iovec const> buffers) noexcept = 0;
+    /// One at a time. Gives 0, or -ENOMEM where it could not be started: then no on_sent() comes.
+    [[nodiscard]] virtual int start_send(std::span<iovec const> buffers) noexcept = 0;
     /// Asks a started send to end soon; it still ends in on_sent().
     virtual void cancel_send() noexcept = 0;
     /// Sends the end of the stream.

@@ -77,8 +77,9 @@ task<result<>> handshake_io::write_bytes(std::string_view text)
         if (n == -EAGAIN) {
             if (co_await stop_requested())
                 co_return errc::canceled;
+            if (int const error = transport_->start_send({&buffer, 1}))
+                co_return system_error(-error);
             sending_ = true;
-            transport_->start_send({&buffer, 1});
             co_await change_operation(*this);
             n = sent_;
         }

@@ -89,7 +89,7 @@ private:
         void await_suspend(std::coroutine_handle<P> h) noexcept
         {
             core.writers_.add(*this);
-            suspend(h, &node::cancel);
+            suspend(h, [](detail::suspension& s) noexcept { node::cancel(s); });
         }
         result<> await_resume() const noexcept { return canceled ? result<>(errc::canceled) : result<>(error); }
 

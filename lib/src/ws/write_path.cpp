@@ -409,9 +409,9 @@ ssize_t connection_core::send_some() noexcept
     if (!loop_.batching() || std::exchange(writable_, false))
         if (ssize_t const sent = transport_->try_send(next(work_->queue.size())); sent != -EAGAIN)
             return sent;
-    sending_ = true;
-    transport_->start_send(next(most_under_way));
-    return -EAGAIN;
+    int const error = transport_->start_send(next(most_under_way));
+    sending_ = error == 0;
+    return sending_ ? -EAGAIN : error;
 }
 
 void connection_core::consume(std::size_t n) noexcept
