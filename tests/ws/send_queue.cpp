@@ -112,35 +112,78 @@ TEST_CASE("frames up to the size of a block are copied into one, which is given 
     CHECK(pool.lent() == 0);
 }
 
+namespace {
+
+/// Bytes that several queues may refer to.
+struct shared
+{
+    explicit shared(std::string text) : message(ws::shared_message::text(text))
+    {
+        bytes = new (detail::frame_allocate(sizeof(detail::shared_bytes))) detail::shared_bytes;
+        bytes->message = message;
+    }
+    ~shared() { bytes->release(); }
+    std::span<std::byte const> frame() const { return message.rep()->frame(); }
+    ws::shared_message message;
+    detail::shared_bytes* bytes;
+};
+
+} // namespace
+
 TEST_CASE("a queue gathers no more pieces than there is room for")
 {
+    shared const s(std::string(200, 'x'));
     send_queue q;
-    auto const m = ws::shared_message::text(std::string(200, 'x'));
     for (int i = 0; i < 10; ++i)
-        q.add(m.rep()->frame(), *m.rep());
+        q.add(s.frame(), *s.bytes);
     std::array<iovec, 4> pieces;
     CHECK(q.gather(pieces, q.size()) == 4);
     CHECK(q.gather(std::span<iovec>(), q.size()) == 0);
 }
 
-TEST_CASE("the queue refers to shared messages and lets go of them")
+TEST_CASE("the queue refers to what is shared and lets go of it")
 {
-    auto const m = ws::shared_message::text(std::string(200, 'x'));
+    shared const s(std::string(200, 'x'));
     {
         send_queue q;
+        CHECK(q.last_shared() == nullptr);
         put(q, "a");
-        q.add(m.rep()->frame(), *m.rep());
-        q.add(m.rep()->frame(), *m.rep());
+        q.add(s.frame(), *s.bytes);
+        q.add(s.frame(), *s.bytes);
+        CHECK(q.last_shared() == s.bytes);
         put(q, "b");
-        CHECK(m.rep()->references == 3);
+        CHECK(q.last_shared() == nullptr);
+        CHECK(s.bytes->references == 3);
+        CHECK(s.message.rep()->references == 2); // not counted for each
         std::array<iovec, 64> pieces;
         REQUIRE(q.gather(pieces, q.size()) == 4);
-        CHECK(pieces[1].iov_base == m.rep()->frame().data());
-        q.consume(1 + m.rep()->frame().size() + 5, nobody);
-        CHECK(m.rep()->references == 2);
-        CHECK(bytes_of(q).size() == m.rep()->frame().size() - 5 + 1);
+        CHECK(pieces[1].iov_base == s.frame().data());
+        q.consume(1 + s.frame().size() + 5, nobody);
+        CHECK(s.bytes->references == 2);
+        CHECK(bytes_of(q).size() == s.frame().size() - 5 + 1);
     }
-    CHECK(m.rep()->references == 1);
+    CHECK(s.bytes->references == 1);
+}
+
+TEST_CASE("shared bytes that lie behind each other are one piece")
+{
+    shared const s(std::string(200, 'x'));
+    auto const all = s.frame();
+    send_queue q;
+    put(q, "a");
+    q.add(all.first(50), *s.bytes);
+    q.add(all.subspan(50, 100), *s.bytes);
+    CHECK(s.bytes->references == 2);
+    std::array<iovec, 64> pieces;
+    REQUIRE(q.gather(pieces, q.size()) == 2);
+    CHECK(pieces[1].iov_len == 150);
+    q.add(all.subspan(160), *s.bytes); // not behind it
+    CHECK(q.gather(pieces, q.size()) == 3);
+    q.consume(1 + 20, nobody);
+    q.consume(130, nobody);
+    REQUIRE(q.gather(pieces, q.size()) == 1);
+    CHECK(pieces[0].iov_base == all.subspan(160).data());
+    CHECK(s.bytes->references == 2);
 }
 
 TEST_CASE("the queue keeps a block that it refers to until its last byte is gone")

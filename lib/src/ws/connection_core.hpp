@@ -250,6 +250,7 @@ private:
     void queue_frame(parts const& f);
     void queue_control(proto::opcode op, std::span<std::byte const> payload);
     void queue_shared(ws::shared_message const& m, shared_form const& form);
+    [[nodiscard]] bool queue_place(broadcast::place const& at);
     void answer_ping(std::span<std::byte const> payload);
     void queue_pending_pong() noexcept;
     void queue_waiting() noexcept;

@@ -88,7 +88,7 @@ send_queue::segment* send_queue::refer_to(std::span<std::byte const> bytes)
 
 void send_queue::add(std::span<std::byte const> bytes, shared_bytes& in)
 {
-    if (last_shared() == &in && tail_->end == bytes.data()) {
+    if (last_shared() == &in && ends_at(bytes.data())) {
         tail_->end += bytes.size();
         tail_->limit = tail_->end;
         size_ += bytes.size();

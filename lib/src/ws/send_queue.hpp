@@ -52,6 +52,7 @@ public:
     void add(std::span<std::byte const> bytes, owner& writer);
 
     [[nodiscard]] bool in_one_piece() const noexcept { return head_ == tail_; }
+    [[nodiscard]] bool ends_at(std::byte const* at) const noexcept { return tail_ && tail_->end == at; }
     /// The bytes from the front, up to `most`, in up to out.size() pieces; gives the number of pieces.
     [[nodiscard]] std::size_t gather(std::span<iovec> out, std::size_t most) const noexcept;
 

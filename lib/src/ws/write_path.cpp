@@ -224,22 +224,28 @@ void connection_core::queue_shared(ws::shared_message const& m, shared_form cons
     auto opcode = m.rep()->op;
     (void)work_->session.start_frame(opcode, true);
     parts const frame{opcode, true, form.compressed, form.payload};
-    // A client must mask each copy with its own key. Behind what had to wait, or is this connection's own, a small one
-    // is copied: it would hold the memory of a whole turn.
-    auto* const all = client_ ? nullptr : &broadcast::of(loop_);
-    auto const* const before = work_->queue.last_shared();
-    if (all && (work_->queue.empty() || (before && all->made(*before)) || form.frame.size() > broadcast::copied)) {
-        if (trace::frames)
-            trace_sent(frame);
-        auto const place = all->place_of(m, form);
-        work_->queue.add(place.frame, place.in);
-    } else {
-        queue_frame(frame);
-    }
+    if (client_ || !queue_place(broadcast::of(loop_).place_of(m, form)))
+        queue_frame(frame); // a client must mask each copy with its own key
+    else if (trace::frames)
+        trace_sent(frame);
     // The peer's window has these bytes now, and that of this connection's own compressor has not.
     if (auto* const kept = form.compressed ? deflate() : nullptr)
         kept->stale = true;
     want_turn_end();
+}
+
+// Refers to what all members of this turn refer to. False, and nothing done, where a copy takes less: a small frame behind
+// what had to wait, or is this connection's own, would hold a turn's memory, and one that comes again a reference.
+bool connection_core::queue_place(broadcast::place const& at)
+{
+    auto& queue = work_->queue;
+    auto const* const last = queue.last_shared();
+    bool const goes_on = last == &at.in ? queue.ends_at(at.frame.data())
+                                        : last && broadcast::of(loop_).made(*last);
+    if (!queue.empty() && !goes_on && at.frame.size() <= broadcast::copied)
+        return false;
+    queue.add(at.frame, at.in);
+    return true;
 }
 
 ws::posted connection_core::post(ws::shared_message const& m) noexcept
