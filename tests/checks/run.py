@@ -148,7 +148,7 @@ def features(scratch):
 
 
 def headers(scratch):
-    """A house of four public headers: a good one, one that leaks, one that reads a private header, one left out."""
+    """A house of public headers: a good one, one that leaks, one that reads a private header, a long one, one left out."""
     public, private = scratch / "lib" / "include" / "wring", scratch / "lib" / "src"
     public.mkdir(parents=True)
     private.mkdir(parents=True)
@@ -159,17 +159,29 @@ def headers(scratch):
     (public / "leaks.hpp").write_text("#include <fmt/core.h>\n")
     (public / "fmt.hpp").write_text("#include <fmt/core.h>\n")
     (public / "peeks.hpp").write_text('#include "../../src/secret.hpp"\n')
+    (public / "long.hpp").write_text("#include <cstddef>\n" + "\n;\n" * 1000)
     (public / "left_out.hpp").write_text("\n")
+    macros = subprocess.run(["c++", "-x", "c++", "-E", "-dM", "-include", "cstddef", "/dev/null"], stdout=subprocess.PIPE, text=True, check=True)
+    library = "libstdc++ " + re.search(r"_GLIBCXX_RELEASE (\d+)", macros.stdout)[1]
+    (scratch / "tests" / "headers").mkdir(parents=True)
+    (scratch / "tests" / "headers" / "lines.txt").write_text(
+        f"# the bounds\n{library}\n" + "".join(f"{name}.hpp 1000\n" for name in ("good", "leaks", "fmt", "peeks", "long")))
     rules = ["rule cxx", "  command = c++ -std=c++20 -MD -MF $out.d -I lib/include -I fake -c $in -o $out", "  deps = gcc",
              "  depfile = $out.d"]
-    for name in ("good", "leaks", "fmt", "peeks"):
+    for name in ("good", "leaks", "fmt", "peeks", "long"):
         (scratch / f"{name}_alone.cpp").write_text(f"#include <wring/{name}.hpp>\n")
         rules.append(f"build headers_alone.p/{name}_alone.cpp.o: cxx {name}_alone.cpp")
     (scratch / "build.ninja").write_text("\n".join(rules) + "\n")
     subprocess.run(["ninja", "--quiet", "-C", str(scratch)], check=True)
     status, output = call("check_headers", scratch, scratch)
     told = sorted(re.findall(r"wring/(\w+)\.hpp:1: ", output))
-    tell(status == 1 and told == ["leaks", "left_out", "peeks"], "check_headers tells leaks, and only those", output)
+    tell(status == 1 and told == ["leaks", "left_out", "long", "peeks"], "check_headers tells leaks and lengths, and only those", output)
+    counted = dict(re.findall(r"(?m)^(\w+)\.hpp +(\d+) lines of 1000 allowed$", output))
+    tell(int(counted["long"]) - int(counted["good"]) == 1000, "check_headers counts the lines that are not blank", output)
+    bounds = scratch / "tests" / "headers" / "lines.txt"
+    bounds.write_text(bounds.read_text().replace(library, library + "0"))
+    status, output = call("check_headers", scratch, scratch)
+    tell("long.hpp:1" not in output and counted["long"] + " lines\n" in output, "check_headers judges no other standard library's lines", output)
 
 
 def setup(scratch):

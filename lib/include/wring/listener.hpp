@@ -10,19 +10,31 @@ namespace detail {
 class listener_core;
 }
 
+/// How connections are shared out among several loops (run_options::threads > 1) that listen on the same endpoint.
+enum class balance : std::uint8_t {
+    /// The system decides. Each loop has a socket of its own on the port (SO_REUSEPORT), to which connections come by a
+    /// hash of their addresses; a Unix or adopted socket is one, and whichever loop is first accepts.
+    reuse_port,
+    /// Each connection goes to the loop that has the fewest open, of those that came so: for connections that live
+    /// long, or are few. All loops accept from one socket and hand over what is another's, which costs a wake. A loop
+    /// for which listen_options::backlog wait is passed over. What waits for a listener that closes goes to the others.
+    least_connections,
+};
+
 struct listen_options
 {
     int backlog = 1024;
     bool no_delay = true;       ///< TCP_NODELAY on the listening socket, from which accepted streams have it
     bool v6_only = false;       ///< an IPv6 endpoint takes IPv6 only
+    wring::balance balance = wring::balance::reuse_port; ///< the same on all loops
 };
 static_assert(std::is_trivially_destructible_v<listen_options>);
 
 /// A listening socket on the loop it was made on. Closed when destroyed; a Unix path is removed then.
 ///
-/// With several loops (run_options::threads > 1) each loop binds the same endpoint and the system spreads the
-/// connections (SO_REUSEPORT); with port 0 all get the port that the first was given. A Unix socket is one that
-/// all loops accept from; the last listener to close removes its path.
+/// With several loops (run_options::threads > 1) each loop binds the same endpoint, and listen_options::balance says
+/// how the connections are shared out; with port 0 all get the port that the first was given. The last listener of a
+/// Unix socket to close removes its path.
 class listener
 {
 public:

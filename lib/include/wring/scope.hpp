@@ -4,9 +4,6 @@
 
 #include <wring/task.hpp>
 
-#include <functional>
-#include <type_traits>
-
 namespace wring {
 
 /// A set of running child coroutines.
@@ -94,7 +91,7 @@ task<> with_scope(F body, A... args)
     auto* outer = std::exchange(env.stop, &children.stop_);
     std::exception_ptr failure;
     try {
-        co_await std::invoke(body, children, std::move(args)...);
+        co_await body(children, std::move(args)...);
     } catch (...) {
         // Where a child failed before, this is most likely what its cancel led to.
         failure = children.exception_ ? children.exception_ : std::current_exception();

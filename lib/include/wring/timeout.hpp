@@ -4,6 +4,7 @@
 
 #include <wring/loop.hpp>
 
+#include <stop_token>
 #include <tuple>
 #include <variant>
 

@@ -45,6 +45,8 @@ public:
     bool post(std::unique_ptr<posted_call> call) noexcept;
     void close() noexcept;
 
+    std::atomic<std::size_t> connections{0}; ///< of the loop, where listeners balance them; from any thread
+
 private:
     std::mutex mutex_;
     loop_core* core_;

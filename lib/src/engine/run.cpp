@@ -176,8 +176,8 @@ int run(task_factory make, void* argument, run_options const& options)
         one_loop(0);
     }
     for (auto& [name, socket] : shared.listening)
-        if (socket.unix_fd >= 0)
-            ::close(socket.unix_fd);
+        if (socket.fd >= 0)
+            ::close(socket.fd);
     if (options.handle_signals)
         signal_hub::unwatch_stop_signals();
     return good ? 0 : 1;

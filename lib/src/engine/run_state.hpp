@@ -8,12 +8,15 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
 #include <vector>
 
 namespace wring::detail {
+
+class listener_group;
 
 struct shared_run
 {
@@ -24,8 +27,9 @@ struct shared_run
     struct listening_socket
     {
         endpoint at;
-        int unix_fd = -1;   ///< a copy of the first loop's socket
+        int fd = -1;        ///< a copy of the first loop's socket, where the others accept from it too
         unsigned users = 0; ///< listeners on such a socket; the last one closes the copy
+        std::shared_ptr<listener_group> group; ///< of them, where they balance their connections
     };
     std::map<std::string, listening_socket> listening; ///< "text#n"; under the mutex
     std::set<std::string> reported; ///< causes of failure, as several loops often fail alike; under the mutex

@@ -2,6 +2,7 @@
 #include <wring/listener.hpp>
 
 #include "engine/run_state.hpp"
+#include "net/listener_group.hpp"
 #include "net/lookup.hpp"
 #include "net/socket.hpp"
 #include "net/transport.hpp"
@@ -21,7 +22,6 @@ namespace detail {
 
 namespace {
 
-constexpr std::size_t accept_ahead = 64; // connections accepted and not asked for before accepting pauses
 constexpr auto retry_delay = std::chrono::milliseconds(100);
 
 bool out_of_resources(int error) noexcept
@@ -44,14 +44,16 @@ bool passing(int error) noexcept
 
 } // namespace
 
-/// The socket and what it has accepted. Lives on after close() until the kernel has let go of it.
-class listener_core
+/// The socket, and what its group has for it. Lives on after close() until the kernel has let go of it.
+class listener_core final : group_member
 {
 public:
-    listener_core(loop_core& loop, std::string unlink_path, std::string shared_key) noexcept :
-        loop_(loop), accept_(*this), retry_(*this), unlink_path_(std::move(unlink_path)),
-        shared_key_(std::move(shared_key))
+    listener_core(loop_core& loop, std::shared_ptr<listener_group> group, std::string unlink_path,
+                  std::string shared_key) :
+        group_member(loop), group_(std::move(group)), accept_(*this), retry_(*this),
+        unlink_path_(std::move(unlink_path)), shared_key_(std::move(shared_key))
     {
+        group_->join(*this);
         loop_.retain(lasting::listener);
     }
 
@@ -81,8 +83,7 @@ public:
             return;
         engine::timer_wheel::disarm(retry_);
         leave_address();
-        for (int fd : std::exchange(ready_, {}))
-            ::close(fd);
+        group_->leave(*this);
         if (accept_.in_flight())
             io_->cancel(accept_);
         else
@@ -120,9 +121,11 @@ private:
 
     ~listener_core() { loop_.drop(lasting::listener); }
 
+    void on_waiting() noexcept override { serve(); }
+
     void resume() noexcept
     {
-        if (!closed_ && !error_ && !accept_.in_flight() && !retry_.armed() && ready_.size() < accept_ahead)
+        if (!closed_ && !error_ && !accept_.in_flight() && !retry_.armed() && !group_->full(*this))
             io_->accept(accept_);
     }
 
@@ -146,15 +149,14 @@ private:
             delete this;
     }
 
-    loop_core& loop_;
+    std::shared_ptr<listener_group> group_;
     std::unique_ptr<engine::descriptor> io_;
     accept_some accept_;
     retry retry_;
-    std::vector<int> ready_; ///< accepted and not asked for, oldest first
     std::error_code error_;
     endpoint local_;
     std::string unlink_path_;
-    std::string shared_key_; ///< in shared_run::listening, where the loops share one Unix socket
+    std::string shared_key_; ///< in shared_run::listening, where the loops share one socket
     bool closed_ = false;
     bool abandoned_ = false;
     bool reported_ = false;
@@ -171,7 +173,7 @@ bool listener_core::start(listener::accept_operation& op, std::coroutine_handle<
         op.error_ = errc::canceled;
         close_when_stopping();
     } else if (!give(op)) {
-        if (ready_.empty())
+        if (group_->front(*this) < 0)
             op.error_ = error_;
         if (!op.error_) {
             waiting_ = &op;
@@ -203,15 +205,17 @@ void listener_core::close_when_stopping() noexcept
 // Makes a stream of the oldest connection. False where there is none, or no room for it on the engine.
 bool listener_core::give(listener::accept_operation& op) noexcept
 {
-    if (ready_.empty() || no_room_)
+    int const fd = no_room_ ? -1 : group_->front(*this);
+    if (fd < 0)
         return false;
-    auto made = make_socket_stream(loop_, ready_.front());
+    auto made = make_socket_stream(loop_, fd);
     if (!made) {
         no_room_ = true;
         rest(made.error().value());
         return false;
     }
-    ready_.erase(ready_.begin());
+    if (auto rider = group_->take(*this))
+        stream_access::set_rider(*made, std::move(rider));
     op.accepted_.emplace(std::move(*made));
     return true;
 }
@@ -240,17 +244,9 @@ void listener_core::rest(int error) noexcept
 void listener_core::accepted(engine::completion const& c) noexcept
 {
     if (c.result >= 0) {
-        unique_fd fd(c.result);
-        if (!closed_) {
-            try {
-                ready_.push_back(fd.get());
-                (void)fd.release();
-            } catch (std::bad_alloc const&) { // this one is lost
-            }
-            serve();
-            if (ready_.size() >= accept_ahead)
-                io_->cancel(accept_);
-        }
+        group_->add(unique_fd(c.result), *this); // also when closed: there may be others
+        if (!closed_ && group_->full(*this))
+            io_->cancel(accept_);
     }
     if (!c.last)
         return;
@@ -280,7 +276,8 @@ void listener_core::leave_address() noexcept
         auto const shared = run.listening.find(shared_key_);
         if (--shared->second.users > 0)
             return;
-        ::close(shared->second.unix_fd);
+        if (shared->second.fd >= 0)
+            ::close(shared->second.fd);
         run.listening.erase(shared);
     }
     if (!unlink_path_.empty())
@@ -379,56 +376,101 @@ result<> check_free(endpoint const& at, listen_options const& options) noexcept
 struct bound_socket
 {
     int fd;
-    std::string shared_key; ///< of a Unix socket that several loops accept from
+    std::string shared_key; ///< of a socket that several loops accept from
+    std::shared_ptr<listener_group> group;
 };
 
-/// With several loops: the first one to bind decides the port (or, for Unix sockets, has the socket that
-/// the others accept from too); the n-th bind of the same text on each loop belongs together.
+/// A group for a listener that shares its connections with no other.
+std::shared_ptr<listener_group> alone()
+{
+    return std::make_shared<listener_group>();
+}
+
+/// One for the loops that share theirs. As many wait for a loop as would wait in the kernel for all.
+std::shared_ptr<listener_group> balanced_group(listen_options const& options)
+{
+    return std::make_shared<listener_group>(static_cast<std::size_t>(std::max(1, options.backlog)));
+}
+
+/// What the n-th listener of a name on each loop has in common.
+std::string shared_key(loop_core& loop, std::string name)
+{
+    auto const n = loop.binds[name]++;
+    return fmt::format("{}#{}", name, n);
+}
+
+bool shares(loop_core& loop) noexcept
+{
+    return loop.run_state() && loop.options().threads > 1;
+}
+
+/// With several loops: the first one to bind decides the port (or, for Unix sockets and where connections are balanced,
+/// has the socket that the others accept from too); the n-th bind of the same text on each loop belongs together.
 result<bound_socket> listen_shared(std::string_view text, listen_options const& options, loop_core& loop)
 {
     auto at = find_endpoint(text);
     if (!at)
         return at.error();
-    shared_run* run = loop.run_state();
-    if (!run || loop.options().threads == 1) {
+    if (!shares(loop)) {
         auto fd = listen_on(*at, options, false);
         if (!fd)
             return fd.error();
-        return bound_socket{*fd, {}};
+        return bound_socket{*fd, {}, alone()};
     }
 
-    std::string const key = fmt::format("{}#{}", text, loop.binds[std::string(text)]++);
+    bool const balanced = options.balance == balance::least_connections;
+    bool const one_socket = balanced || at->is_unix();
+    shared_run* const run = loop.run_state();
+    std::string const key = shared_key(loop, std::string(text));
     std::lock_guard lock(run->mutex);
     auto const first = run->listening.find(key);
-    if (first != run->listening.end() && at->is_unix()) {
-        int const copy = ::fcntl(first->second.unix_fd, F_DUPFD_CLOEXEC, 0);
+    if (first != run->listening.end() && first->second.fd >= 0) {
+        int const copy = ::fcntl(first->second.fd, F_DUPFD_CLOEXEC, 0);
         if (copy < 0)
             return last_error();
         ++first->second.users;
-        return bound_socket{copy, key};
+        return bound_socket{copy, key, first->second.group ? first->second.group : alone()};
     }
     if (first != run->listening.end()) {
         auto fd = listen_on(first->second.at, options, true);
         if (!fd)
             return fd.error();
-        return bound_socket{*fd, {}};
+        return bound_socket{*fd, {}, alone()};
     }
     auto const ours = [&](auto const& other) { return other.second.at.port() == at->port(); };
-    if (std::none_of(run->listening.begin(), run->listening.end(), ours))
+    if (!one_socket && std::none_of(run->listening.begin(), run->listening.end(), ours))
         if (auto r = check_free(*at, options); !r)
             return r.error();
-    auto opened = listen_on(*at, options, true);
+    auto opened = listen_on(*at, options, !one_socket);
     if (!opened)
         return opened.error();
     unique_fd fd(*opened);
     int copy = -1;
-    if (at->is_unix()) {
+    if (one_socket) {
         copy = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0);
         if (copy < 0)
             return last_error();
     }
-    run->listening[key] = {local_endpoint(fd.get()), copy, 1};
-    return bound_socket{fd.release(), copy < 0 ? std::string() : key};
+    auto const group = balanced ? balanced_group(options) : nullptr;
+    run->listening[key] = {local_endpoint(fd.get()), copy, 1, group};
+    return bound_socket{fd.release(), one_socket ? key : std::string(), group ? group : alone()};
+}
+
+/// The same for a socket that comes from elsewhere, of which each loop has a descriptor: they are known by its inode.
+result<bound_socket> adopt_shared(int fd, listen_options const& options, loop_core& loop)
+{
+    if (!shares(loop) || options.balance != balance::least_connections)
+        return bound_socket{fd, {}, alone()};
+    struct stat status{};
+    if (::fstat(fd, &status) != 0)
+        return last_error();
+    std::string const key = shared_key(loop, fmt::format("inode {}", status.st_ino));
+    std::lock_guard lock(loop.run_state()->mutex);
+    auto& listening = loop.run_state()->listening[key];
+    if (!listening.group)
+        listening.group = balanced_group(options);
+    ++listening.users;
+    return bound_socket{fd, key, listening.group};
 }
 
 } // namespace
@@ -460,7 +502,8 @@ result<listener> listener::bind(std::string_view text, listen_options options)
     detail::unique_fd fd(bound->fd);
     auto const at = detail::local_endpoint(fd.get());
     std::string path = at.is_unix() && !at.address().starts_with('@') ? at.address() : std::string();
-    listener made(new detail::listener_core(loop, std::move(path), std::move(bound->shared_key)));
+    listener made(new detail::listener_core(loop, std::move(bound->group), std::move(path),
+                                            std::move(bound->shared_key)));
     if (auto r = made.core_->open(fd.get(), options); !r)
         return r.error(); // and the address is free again
     (void)fd.release();
@@ -477,7 +520,11 @@ result<listener> listener::adopt(int fd, listen_options options)
         return std::make_error_code(std::errc::invalid_argument);
     if (auto r = detail::prepare_adopted(fd); !r)
         return r.error();
-    listener made(new detail::listener_core(detail::loop_core::require(), {}, {}));
+    auto& loop = detail::loop_core::require();
+    auto shared = detail::adopt_shared(fd, options, loop);
+    if (!shared)
+        return shared.error();
+    listener made(new detail::listener_core(loop, std::move(shared->group), {}, std::move(shared->shared_key)));
     if (auto r = made.core_->open(fd, options); !r)
         return r.error();
     return made;

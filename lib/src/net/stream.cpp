@@ -251,6 +251,11 @@ transport_ptr stream_access::take(stream&& s) noexcept
     return core ? core->take() : nullptr;
 }
 
+void stream_access::set_rider(stream& s, std::unique_ptr<transport_rider> rider) noexcept
+{
+    s.core_->get()->set_rider(std::move(rider));
+}
+
 } // namespace detail
 
 stream::stream(std::unique_ptr<detail::stream_core> core) noexcept : core_(std::move(core)) {}

@@ -35,6 +35,7 @@ public:
     virtual ~transport_rider() = default;
     /// The peer's address where it is not the socket's (a proxy has said so); null otherwise.
     [[nodiscard]] virtual endpoint const* remote() const noexcept { return nullptr; }
+    std::unique_ptr<transport_rider> next;
 };
 
 /// A connected byte stream of one loop. Owned through transport_ptr, whose end abandons it: the object lives on
@@ -49,8 +50,12 @@ public:
     [[nodiscard]] loop_core& loop() const noexcept { return loop_; }
     void set_user(transport_user* user) noexcept { user_ = user; }
 
-    /// Destroyed with the transport, once the socket is closed.
-    void set_rider(std::unique_ptr<transport_rider> rider) noexcept { rider_ = std::move(rider); }
+    /// Destroyed with the transport, once the socket is closed, as are those before. The last one's remote() counts.
+    void set_rider(std::unique_ptr<transport_rider> rider) noexcept
+    {
+        rider->next = std::move(rider_);
+        rider_ = std::move(rider);
+    }
 
     /// Received bytes that nobody has taken.
     [[nodiscard]] engine::block_queue& inbound() noexcept { return inbound_; }
@@ -148,6 +153,7 @@ struct stream_access
     [[nodiscard]] static stream make(transport_ptr&& t);
     /// Takes the transport out; the stream is closed then. Null where an operation is pending.
     [[nodiscard]] static transport_ptr take(stream&& s) noexcept;
+    static void set_rider(stream& s, std::unique_ptr<transport_rider> rider) noexcept;
 };
 
 } // namespace wring::detail
