@@ -427,6 +427,7 @@ inline void under_attack(std::function<task<>(arena&)> attacker, plan const& p =
     net_test::no_descriptor_leaks leaks;
     run_options options;
     options.handle_signals = false;
+    options.receive_buffer_size = 16 * 1024; // so that what an attacker makes a server hold shows beside the loop's own
     int const status = run(attacked(attacker, p), options);
     CHECK(status == 0);
 }

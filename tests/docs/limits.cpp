@@ -86,7 +86,7 @@ static_assert(rc.min_delay == 500ms && rc.max_delay == 30s && rc.factor == 2 && 
 static_assert(rc.max_failures == 0 && rc.outbox_limit == mi && rc.when_full == ws::outbox_policy::wait);
 static_assert(!rc.on_open && !rc.on_change && !rc.is_final);
 static_assert(r.threads == 1 && r.engine == engine_kind::automatic && !r.pin && r.handle_signals);
-static_assert(r.receive_buffer_size == 16 * ki && r.receive_buffers == 64);
+static_assert(r.receive_buffer_size == 64 * ki && r.receive_buffers == 64);
 static_assert(r.submission_entries == 512 && r.completion_entries == 4096 && r.drain == 10s);
 static_assert(s.max_connections == 0 && s.max_unopened == 0 && s.max_per_address == 0 && s.max_requests == 1000);
 static_assert(s.max_head == 16 * ki && s.max_target == 8 * ki && s.max_fields == 100 && s.max_body == mi);

@@ -280,6 +280,57 @@ TEST_CASE("clear gives every block back", "[block_queue]")
     CHECK(pool.lent() == 0);
 }
 
+TEST_CASE("what is little gets a small block, where the pool's are larger", "[block]")
+{
+    block_pool pool(64 * 1024);
+    for (std::size_t const n : {std::size_t{1}, std::size_t{block_pool::small}}) {
+        block_ref const b(pool.take(n));
+        CHECK(b.get()->capacity == block_pool::small);
+        CHECK(sizeof(block) + block::headroom + b.get()->capacity == 4096);
+        CHECK(pool.lent_small() == 1);
+    }
+    CHECK(pool.lent() == 0);
+    CHECK(pool.lent_small() == 0);
+    CHECK(block_ref(pool.take(block_pool::small + 1)).get()->capacity == 64 * 1024);
+    CHECK(block_ref(pool.take(64 * 1024)).get()->capacity == 64 * 1024);
+    CHECK(block_ref(pool.take(64 * 1024 + 1)).get()->capacity == 64 * 1024 + 1);
+
+    block_pool tiny(100);
+    CHECK(block_ref(tiny.take(1)).get()->capacity == 100);
+    CHECK(block_ref(tiny.take(std::size_t{block_pool::small})).get()->capacity == block_pool::small);
+    CHECK(tiny.lent() == 0);
+}
+
+TEST_CASE("few bytes that wait for more leave their buffer for a small block", "[block]")
+{
+    block_pool pool(64 * 1024);
+    block_queue q;
+    q.shrink(pool); // nothing there
+    q.push(block_with(pool, "half a header"));
+    q.consume(5);
+    q.shrink(pool);
+    CHECK(pool.lent() == 1);
+    CHECK(pool.lent_small() == 1);
+    q.shrink(pool);
+    CHECK(pool.lent_small() == 1);
+    q.push(block_with(pool, ", and the rest"));
+    CHECK(pool.lent() == 1);
+    CHECK(take_all(q) == "a header, and the rest");
+
+    q.push(block_with(pool, std::string(block_pool::small + 1, 'x'))); // these are many
+    q.shrink(pool);
+    CHECK(pool.lent_small() == 0);
+    q.clear();
+
+    q.push(block_with(pool, "a"));
+    q.push(block_with(pool, std::string(20'000, 'b'))); // and these in two blocks
+    q.shrink(pool);
+    CHECK(pool.lent() == 2);
+    CHECK(pool.lent_small() == 0);
+    q.clear();
+    CHECK(pool.lent() == 0);
+}
+
 #ifdef WRING_ASAN
 TEST_CASE("the bytes of a block that was given back are poisoned", "[block][death]")
 {

@@ -1160,3 +1160,32 @@ TEST_CASE("pings are answered while a message is under way to a slow reader")
         both.ws.abort();
     }());
 }
+
+// ---- memory --------------------------------------------------------------------------------------------------------
+
+TEST_CASE("what waits for more, or for a reader, holds no receive buffer while it is little", "[sizes]")
+{
+    for (kind k : {kind::memory, kind::tcp, kind::unix_path}) {
+        on_loop([](kind which) -> task<> {
+            auto& blocks = detail::loop_core::require().blocks();
+            auto const large = [&] { return blocks.lent() - blocks.lent_small(); };
+            std::vector<raw_pair> peers;
+            for (int i = 0; i < 60; ++i) {
+                auto peer = co_await raw_client(which);
+                peers.push_back(std::move(peer));
+            }
+            co_await turns(5);
+            auto const before = large(); // lent to the kernel
+            byte_string const parts[] = {from_hex("81"), from_hex("89 E4 00000000 6869"), make_frame(0x01, from_text("begun"), true)};
+            for (std::size_t i = 0; i < peers.size(); ++i) {
+                auto const sent = co_await peers[i].raw.write(parts[i % std::size(parts)]);
+                CHECK(sent);
+                co_await turns(2);
+            }
+            co_await turns(5);
+            CHECK(large() <= before + 16); // the kernel may have got more of them
+            for (auto& p : peers)
+                p.ws.abort();
+        }(k));
+    }
+}

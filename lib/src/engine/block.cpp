@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "engine/block.hpp"
 
+#include <wring/task.hpp>
+
 #include <algorithm>
 #include <cassert>
 #include <cstdlib>
@@ -12,7 +14,8 @@
 namespace wring::engine {
 
 namespace {
-constexpr std::size_t max_free = 1024; // blocks kept; more go back to the heap
+constexpr std::size_t max_free_bytes = 16 << 20; // of blocks kept; more go back to the heap
+constexpr std::size_t small_size = sizeof(block) + block::headroom + block_pool::small;
 
 /// Bytes of whole pages for a block with at least so many; 0 where that is too large for one.
 std::size_t pages_for(std::size_t capacity) noexcept
@@ -65,6 +68,8 @@ block* block_pool::take() noexcept
 
 block* block_pool::take(std::size_t capacity) noexcept
 {
+    if (capacity <= small && small < capacity_)
+        return make_small();
     if (capacity <= capacity_)
         return take();
     constexpr std::size_t most = std::numeric_limits<std::uint32_t>::max();
@@ -75,6 +80,17 @@ block* block_pool::make(std::uint32_t capacity) noexcept
 {
     void* memory = std::malloc(sizeof(block) + block::headroom + capacity);
     return memory ? make_at(memory, capacity) : nullptr;
+}
+
+block* block_pool::make_small() noexcept
+{
+    try {
+        block* const b = make_at(detail::frame_allocate(small_size), small);
+        ++lent_small_;
+        return b;
+    } catch (std::bad_alloc const&) {
+        return nullptr;
+    }
 }
 
 block* block_pool::make_at(void* memory, std::size_t capacity) noexcept
@@ -130,7 +146,11 @@ void block_pool::give_back(block* b) noexcept
     --lent_;
     if (b->growing)
         return free_pages(b, pages_for(b->capacity));
-    if (free_count_ >= max_free || b->capacity != capacity_) {
+    if (b->capacity == small && small < capacity_) {
+        --lent_small_;
+        return detail::frame_deallocate(b, small_size);
+    }
+    if (free_count_ >= max_free_bytes / capacity_ || b->capacity != capacity_) {
         std::free(b);
         return;
     }
@@ -159,7 +179,7 @@ bool block_queue::append(std::span<std::byte const> bytes, block_pool& pool) noe
 {
     while (!bytes.empty()) {
         if (!tail_ || tail_->end == tail_->limit()) {
-            block* b = pool.take();
+            block* b = pool.take(std::min<std::size_t>(bytes.size(), pool.capacity()));
             if (!b)
                 return false;
             (tail_ ? tail_->next : head_) = b;
@@ -219,7 +239,7 @@ bool block_queue::unread(std::span<std::byte const> bytes, block_pool& pool) noe
     block* last = nullptr;
     std::size_t left = bytes.size();
     while (left > 0) {
-        block* b = pool.take();
+        block* b = pool.take(std::min<std::size_t>(left, pool.capacity()));
         if (!b) {
             while (made)
                 release(std::exchange(made, made->next));
@@ -242,6 +262,19 @@ bool block_queue::unread(std::span<std::byte const> bytes, block_pool& pool) noe
     }
     size_ += bytes.size();
     return true;
+}
+
+void block_queue::shrink(block_pool& pool) noexcept
+{
+    if (!head_ || head_ != tail_ || size_ > block_pool::small || head_->capacity <= block_pool::small)
+        return;
+    block* const b = pool.take(size_);
+    if (!b)
+        return;
+    std::memcpy(b->begin, head_->begin, size_);
+    b->end = b->begin + size_;
+    release(head_);
+    head_ = tail_ = b;
 }
 
 void block_queue::clear() noexcept

@@ -58,7 +58,8 @@ struct block
     }
 };
 
-/// Blocks of one size; those given back are kept for the next taker. Larger ones are made to measure and not kept.
+/// Blocks of one size; those given back are kept for the next taker. Smaller ones, for what waits while it is little, come
+/// from the loop's free lists; larger ones are made to measure and not kept.
 class block_pool
 {
 public:
@@ -69,7 +70,7 @@ public:
 
     /// A block with one reference, empty; null where there is no memory.
     [[nodiscard]] block* take() noexcept;
-    /// One of at least `capacity` bytes.
+    /// One of at least `capacity` bytes: a small one, where these are few.
     [[nodiscard]] block* take(std::size_t capacity) noexcept;
     /// One of at least `capacity` bytes that grow() can make larger without having it twice meanwhile.
     [[nodiscard]] block* take_growing(std::size_t capacity) noexcept;
@@ -79,16 +80,21 @@ public:
     void give_back(block* b) noexcept;
 
     [[nodiscard]] std::uint32_t capacity() const noexcept { return capacity_; }
+    /// Of a small block: with its head 4 KiB.
+    static constexpr std::uint32_t small = 4096 - sizeof(block) - block::headroom;
     [[nodiscard]] std::size_t lent() const noexcept { return lent_; }
+    [[nodiscard]] std::size_t lent_small() const noexcept { return lent_small_; } ///< of these
 
 private:
     block* make(std::uint32_t capacity) noexcept;
+    block* make_small() noexcept;
     block* make_at(void* memory, std::size_t capacity) noexcept;
     block* lend(block* b) noexcept;
 
     block* free_ = nullptr;
     std::size_t free_count_ = 0;
     std::size_t lent_ = 0;
+    std::size_t lent_small_ = 0;
     std::uint32_t capacity_;
 };
 
@@ -165,6 +171,9 @@ public:
 
     /// Puts bytes back in front; null memory is reported as false and leaves the queue as it was.
     bool unread(std::span<std::byte const> bytes, block_pool& pool) noexcept;
+
+    /// Moves bytes that are few into a small block, so that they hold no buffer while they wait for more.
+    void shrink(block_pool& pool) noexcept;
 
     void clear() noexcept;
 

@@ -203,6 +203,7 @@ private:
     void on_readable() noexcept override;
     void on_sent(ssize_t result) noexcept override;
     void at_turn_end() noexcept;
+    void give_back() noexcept;
     void on_timer() noexcept;
     void want_turn_end() noexcept { loop_.at_turn_end(*this); }
 

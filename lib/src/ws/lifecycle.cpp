@@ -134,11 +134,21 @@ void connection_core::at_turn_end() noexcept
         drop_deflate();
     if (!queued)
         forget_inflated();
-    if (work_ && phase_ == phase::open && !sending_ && !paused_ && !direct_ && work_->empty() &&
-        transport_->inbound().empty() && !(deflate() && deflate()->input_waits))
-        work_.reset();
+    if (work_ && phase_ == phase::open)
+        give_back();
     if (orphaned_ && !transport_ && !queued)
         delete this;
+}
+
+// What is not needed until something comes.
+void connection_core::give_back() noexcept
+{
+    auto& inbound = transport_->inbound();
+    bool const goes_on = sending_ || paused_ || direct_ || (deflate() && deflate()->input_waits);
+    if (!goes_on && inbound.empty() && work_->empty())
+        work_.reset();
+    else
+        inbound.shrink(loop_.blocks()); // a part of a header, or of a control frame, of a peer that may be slow
 }
 
 // ---- keep-alive ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ namespace wring::detail {
 
 namespace {
 constexpr std::uint64_t worth_receiving_directly = 32 * 1024; // bytes that a frame lacks
-constexpr std::size_t largest_part = 256 * 1024;             // of a frame that read_frame() gives in parts
+constexpr std::size_t first_part = 16 * 1024;   // received so
+constexpr std::size_t largest_part = 256 * 1024; // ... for read_frame(), which gives such a frame in parts
 }
 
 bool connection_core::start(reading& op, std::coroutine_handle<> h, context const& env) noexcept
@@ -105,11 +106,10 @@ void connection_core::receive_rest(reading const& op) noexcept
     if (!transport_->rests())
         return; // on_readable() comes when it does
     // Memory grows with what has been received, never with what a header promises.
-    std::size_t const block = loop_.blocks().capacity();
     bool const join = op.whole_ && work_->assembly.size() > 0;
     std::uint64_t const most =
         op.whole_ ? 3 * work_->assembly.size() : std::min<std::uint64_t>(3 * work_->session.frame_received(), largest_part);
-    auto const n = static_cast<std::size_t>(std::min(rest, std::max<std::uint64_t>(block, most)));
+    auto const n = static_cast<std::size_t>(std::min(rest, std::max<std::uint64_t>(first_part, most)));
     try {
         engine::block_ref into;
         if (join)
@@ -344,7 +344,7 @@ void connection_core::keep(piece&& p)
     std::size_t const n = p.payload.size();
     if (n <= loop_.blocks().capacity() / 4) {
         if (!work_->ahead || static_cast<std::size_t>(work_->ahead.get()->limit() - work_->ahead.get()->end) < n) {
-            work_->ahead = engine::block_ref(loop_.blocks().take());
+            work_->ahead = engine::block_ref(loop_.blocks().take(n));
             if (!work_->ahead)
                 throw std::bad_alloc();
         }
