@@ -95,7 +95,7 @@ static_assert(s.body_timeout == 30s && s.write_timeout == 30s);
 static_assert(s.drain_delay == 0s && s.drain_grace == 1s && s.drain_timeout == 10s && s.drain_rate == 1000);
 static_assert(ro.max_body == 0 && ro.origins.empty());
 static_assert(f.index == "index.html" && f.cache_control == "no-cache" && f.max_size == ki * mi);
-static_assert(l.backlog == 1024 && l.no_delay && !l.v6_only);
+static_assert(l.backlog == 1024 && l.no_delay && !l.v6_only && l.balance == balance::reuse_port);
 static_assert(k.on && k.idle == 60s && k.interval == 10s && k.probes == 5);
 static_assert(cs.no_delay && cs.attempt_delay == 250ms);
 static_assert(sp.capacity == 64 * ki && sp.chunk == 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// How connections are shared out among loops. The clients are plain sockets of a thread of their own; each is sent the number
-// of the loop that serves it.
+// How connections are shared out among loops. The clients are plain sockets of a thread of their own; each is sent the
+// number of the loop that serves it.
 #include "net/net.hpp"
 
 #include "engine/loop_core.hpp"
