@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <malloc.h>
 
 namespace load {
 
@@ -55,6 +56,9 @@ wring::task<> measure_and_report(options const& how, int& status)
 
 int start(int argc, char** argv)
 {
+    // Large messages come and go: their memory is kept, and not mapped anew for each.
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
     auto const how = read_options(argc, argv);
     auto const limit = bench::raise_descriptor_limit(how.connections + 64);
     if (limit < how.connections + 16)

@@ -50,7 +50,8 @@ task<> open_some(opening& o)
 task<> watch_opening(scope& openers, opening& o)
 {
     // A window, so that the server's accept queue does not overflow: a lost SYN would cost a second each.
-    for (o.running = 0; o.running < std::min(256U, o.end - o.next); ++o.running)
+    o.running = std::min(256U, o.end - o.next);
+    for (unsigned i = 0; i < o.running; ++i)
         openers.spawn(open_some(o));
     for (int second = 0; o.running > 0; ++second) {
         auto const done = co_await timeout(1s, o.done.wait());
@@ -148,12 +149,15 @@ void timeline::start(scope& members)
     }
 }
 
-// Timers tick in milliseconds; so the last of them before a message is due go by turn for turn of the loop.
+// Timers tick in milliseconds; so the last of them before a message is due go by turn for turn of the loop. However far
+// behind it is, others have their turn.
 task<> timeline::keep_schedule()
 {
+    constexpr std::uint64_t most_at_once = 4096;
     for (std::uint64_t k = 0;;) {
         auto const now = clock::now();
-        for (auto due = schedule_->due(k); due <= now; due = schedule_->due(++k)) {
+        auto const end = k + most_at_once;
+        for (auto due = schedule_->due(k); due <= now && k < end; due = schedule_->due(++k)) {
             run_.counts.send_delay.add(static_cast<std::uint64_t>((now - due).count()));
             run_.connections[schedule_->sender(k)].owe(1);
         }
