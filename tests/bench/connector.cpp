@@ -7,14 +7,37 @@
 #include <wring/listener.hpp>
 #include <wring/scope.hpp>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 using namespace wring;
 
 namespace {
 
-std::string address_of(listener const& server)
+/// A port on which nobody listens, nor can anybody.
+class bound_socket
 {
-    return server.local().to_string();
-}
+public:
+    bound_socket()
+    {
+        auto at = endpoint::parse("127.0.0.1:0").value();
+        REQUIRE(::bind(fd_, static_cast<sockaddr const*>(at.data()), static_cast<socklen_t>(at.size())) == 0);
+    }
+    ~bound_socket() { ::close(fd_); }
+    bound_socket(bound_socket const&) = delete;
+
+    [[nodiscard]] std::string address() const
+    {
+        sockaddr_in at{};
+        socklen_t size = sizeof at;
+        REQUIRE(::getsockname(fd_, reinterpret_cast<sockaddr*>(&at), &size) == 0);
+        return endpoint::from_sockaddr(&at, size).to_string();
+    }
+
+private:
+    int fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+};
 
 } // namespace
 
@@ -23,7 +46,7 @@ TEST_CASE("beyond what one source address has ports for, connections come from t
     auto const test = []() -> task<> {
         auto server = listener::bind("127.0.0.1:0").value();
         load::options how;
-        how.address = address_of(server);
+        how.address = server.local().to_string();
         load::connector by(how, 2);
         co_await by.prepare();
         std::vector<std::string> sources;
@@ -42,8 +65,9 @@ TEST_CASE("beyond what one source address has ports for, connections come from t
 TEST_CASE("a server that is not there is named, and why")
 {
     auto const test = []() -> task<> {
+        bound_socket const taken;
         load::options how;
-        how.address = address_of(listener::bind("127.0.0.1:0").value()); // closed at once
+        how.address = taken.address();
         load::connector by(how, 1);
         co_await by.prepare();
         for (unsigned id = 0; id < 2; ++id) { // plainly, and from an address of its own

@@ -4,6 +4,7 @@
 that the scripts rely on; how large the figures are says nothing."""
 import json
 import pathlib
+import socket
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "interop"))
@@ -11,7 +12,8 @@ import harness                                                                  
 from harness import Program, call, check, same                                                  # noqa: E402
 
 PERCENTILES = ["p50", "p90", "p99", "p99.9", "p99.99", "max"]
-SHORT = ["--seconds", "0.1", "--warmup", "0.05", "--quiet", "--json", "-"]
+SECONDS = ["0.1", "1", "10"]        # a machine that stands still for as long gets another chance
+STOOD_STILL = "no message arrived in the measured time"
 
 
 class Scenarios:
@@ -20,7 +22,11 @@ class Scenarios:
 
     async def load(self, *arguments, status=0):
         """Runs the generator; gives its results, or what it complained about."""
-        got, output, errors = await call(str(self.bench / "load"), *SHORT, "--engine", self.engine, *arguments)
+        for seconds in SECONDS:
+            got, output, errors = await call(str(self.bench / "load"), "--seconds", seconds, "--warmup", "0.05", "--quiet", "--json", "-",
+                                             "--engine", self.engine, *arguments)
+            if STOOD_STILL not in errors:
+                break
         same(got, status, f"exit status of load {' '.join(arguments)} ({errors!r})")
         if status:
             return errors
@@ -137,8 +143,11 @@ class Scenarios:
         errors = await self.load("--url", server.addresses[0], "--connections", "1", "--size", "101", status=1)
         check("the server closes with code 1009" in errors and "every connection has ended" in errors, f"it says {errors!r}")
         await server.stop()
-        errors = await self.load("--url", server.addresses[0], status=1)
-        check("gave up after 0 connections: cannot connect to" in errors and "refused" in errors, f"it says {errors!r}")
+        with socket.socket() as taken:          # nobody listens there, nor can anybody
+            taken.bind(("127.0.0.1", 0))
+            where = "127.0.0.1:%d" % taken.getsockname()[1]
+            errors = await self.load("--url", f"ws://{where}/", status=1)
+        same(errors, f"load: gave up after 0 connections: cannot connect to {where}: Connection refused\n", "what it says")
         check("--size: 'x' is not" in await self.load("--size", "x", status=2), "a bad number")
         check("unknown option --nothing" in await self.load("--nothing", status=2), "an unknown option")
         check("cannot read nowhere.txt" in await self.load("--sizes", "nowhere.txt", status=1), "a file that is not there")

@@ -126,10 +126,13 @@ def a_real_run(folder):
     only = [w for name in ("bare_epoll", "wring_uring", "wring_asio", "placed", "1x1x16", "2x1x16", "3x1x16", "rate-2x200x16",
                            "broadcast-3x1x16", "all-3x1x16", "churn-2", "chat-2x2", "text-2x1x50", "idle-20", "deflate-2x1x300")
             for w in ("--only", name)]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tools/bench/run"), "--build", str(given.build), "--rounds", "2", "--seconds", "0.05", "--warmup",
-         "0.02", *only, "--server", f"placed={echo} --bind 127.0.0.1:{{port}}", "--against", "wring_asio", "--json", str(file)],
-        capture_output=True, text=True, env={**os.environ, "WRING_ENGINE": ""})
+    for seconds in ("0.05", "1", "10"):         # a machine that stands still for as long gets another chance
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "tools/bench/run"), "--build", str(given.build), "--rounds", "2", "--seconds", seconds, "--warmup",
+             "0.02", *only, "--server", f"placed={echo} --bind 127.0.0.1:{{port}}", "--against", "wring_asio", "--json", str(file)],
+            capture_output=True, text=True, env={**os.environ, "WRING_ENGINE": ""})
+        if "no message arrived in the measured time" not in done.stderr:
+            break
     # The echo server is no hub, so those two loads fail on it, and only there.
     broken = [line for line in done.stderr.splitlines() if re.match(r"[\w-]+, [\w-]+: ", line)]
     assert broken and all(re.match(r"placed, (broadcast|all)-3x1x16: ", line) for line in broken), done.stderr
