@@ -512,13 +512,43 @@ TEST_CASE("D6: what is to be written waits while a message of the peer's has com
 
 // ---- memory --------------------------------------------------------------------------------------------------------
 
+namespace {
+
+/// No memory while it lives, not even what the free lists have kept.
+class no_memory
+{
+public:
+    explicit no_memory(engine::block_pool& pool)
+    {
+        taken_.reserve(1000);
+        test::malloc_fails = true;
+        while (auto* b = pool.take())
+            taken_.push_back(b);
+        while (auto* b = pool.take(1)) // small ones
+            taken_.push_back(b);
+    }
+    ~no_memory()
+    {
+        test::malloc_fails = false;
+        for (auto* b : taken_)
+            engine::release(b);
+    }
+
+private:
+    std::vector<engine::block*> taken_;
+};
+
+} // namespace
+
 TEST_CASE("a TLS session for which there is no memory fails as such")
 {
     conversation both;
     both.between(pki().connecting, pki().accepting);
-    test::malloc_fails = true;
-    auto const early = both.client.session->handshake(); // no block for its hello
-    test::malloc_fails = false;
+    auto early = state::good;
+    {
+        no_memory const none(both.client.pool);
+        early = both.client.session->handshake(); // no block for its hello
+    }
     CHECK(early == state::failed);
     CHECK(both.client.error() == std::errc::not_enough_memory);
 
@@ -526,15 +556,12 @@ TEST_CASE("a TLS session for which there is no memory fails as such")
     other.between(pki().connecting, pki().accepting);
     REQUIRE(other.shake());
     other.chat();
-    std::vector<engine::block*> all; // what the pool has kept
-    test::malloc_fails = true;
-    while (auto* b = other.client.pool.take())
-        all.push_back(b);
-    auto const late = other.client.session->write(bytes_of("x"));
-    test::malloc_fails = false;
-    for (auto* b : all)
-        engine::release(b);
-    CHECK(late.now == state::failed);
+    auto late = state::good;
+    {
+        no_memory const none(other.client.pool);
+        late = other.client.session->write(bytes_of("x")).now;
+    }
+    CHECK(late == state::failed);
     CHECK(other.client.error() == std::errc::not_enough_memory);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // The free lists behind detail::frame_allocate.
+#include "ablation.hpp"
 #include "engine/block.hpp"
 
 #include <wring/task.hpp>
@@ -94,7 +95,7 @@ struct thread_lists
 void* frame_allocate(std::size_t size)
 {
     std::size_t const index = class_of(size);
-    if (index < classes) {
+    if (with::frame_pool && index < classes) {
         if (void* block = lists().pop(index))
             return block;
         size = size_of(index);
@@ -107,7 +108,7 @@ void* frame_allocate(std::size_t size)
 void frame_deallocate(void* block, std::size_t size) noexcept
 {
     std::size_t const index = class_of(size);
-    if (index >= classes || !lists_alive || !lists().push(block, index))
+    if (!with::frame_pool || index >= classes || !lists_alive || !lists().push(block, index))
         std::free(block);
 }
 

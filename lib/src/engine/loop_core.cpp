@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "engine/loop_core.hpp"
 
+#include "ablation.hpp"
 #include "engine/run_state.hpp"
 #include "engine/signal_hub.hpp"
 
@@ -199,7 +200,7 @@ void loop_core::run_ready()
 
 void loop_core::run_turn_ends() noexcept
 {
-    batching_ = turn_end_count_ > batch_threshold && engine_->kind() == engine_kind::uring;
+    batching_ = with::batching && turn_end_count_ > batch_threshold && engine_->kind() == engine_kind::uring;
     turn_end_count_ = 0;
     while (turn_end* entry = turn_end_head_) {
         turn_end_head_ = entry->next;

@@ -3,10 +3,18 @@
 
 #include <atomic>
 #include <bit>
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 namespace wring::proto {
 namespace {
+
+#ifdef WRING_ABLATION // as ablation.hpp has it
+bool const simd = std::getenv("WRING_WITHOUT") == nullptr || std::getenv("WRING_WITHOUT") != std::string_view("simd");
+#else
+constexpr bool simd = true;
+#endif
 
 template <typename Word>
 Word load(std::byte const* from) noexcept
@@ -79,6 +87,7 @@ void choose(std::byte* dst, std::byte const* src, std::size_t size, std::uint32_
 void run(std::byte* dst, std::byte const* src, std::size_t size, std::uint32_t key) noexcept
 {
     if (size <= 16) return mask_short(dst, src, size, key);
+    if (!simd) return detail::mask_words(dst, src, size, key);
 #if defined(__x86_64__)
     if (size >= small) return kernel.load(std::memory_order_relaxed)(dst, src, size, key);
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // A connection's beginning and end: keep-alive, closing, what becomes of it when its owner has gone.
+#include "ablation.hpp"
 #include "ws/connection_core.hpp"
 #include "ws/trace.hpp"
 
@@ -144,7 +145,7 @@ void connection_core::at_turn_end() noexcept
 void connection_core::give_back() noexcept
 {
     auto& inbound = transport_->inbound();
-    bool const goes_on = sending_ || paused_ || direct_ || (deflate() && deflate()->input_waits);
+    bool const goes_on = !with::borrowed_work || sending_ || paused_ || direct_ || (deflate() && deflate()->input_waits);
     if (!goes_on && inbound.empty() && work_->empty())
         work_.reset();
     else

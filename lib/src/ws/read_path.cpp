@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Receiving: bytes of the transport through the protocol to whoever reads.
+#include "ablation.hpp"
 #include "ws/connection_core.hpp"
 #include "ws/trace.hpp"
 
@@ -98,7 +99,7 @@ bool connection_core::complete(reading& op) noexcept
 void connection_core::receive_rest(reading const& op) noexcept
 {
     auto const rest = work_->session.frame_remaining();
-    if (rest < worth_receiving_directly || paused_ || work_->session.receiving_compressed() ||
+    if (!with::direct_receive || rest < worth_receiving_directly || paused_ || work_->session.receiving_compressed() ||
         !transport_->receives_directly())
         return;
     if (!std::exchange(direct_, true))

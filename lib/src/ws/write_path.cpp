@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Sending: frames into the queue, and the queue out, once a turn.
+#include "ablation.hpp"
 #include "ws/broadcast.hpp"
 #include "ws/connection_core.hpp"
 #include "ws/trace.hpp"
@@ -73,8 +74,11 @@ bool connection_core::start(ws::connection::write_operation& op, std::coroutine_
     try {
         now = !need_work().waiting_head || goes_on;
         now = now && may_queue(frame.op);
-        if (now && queue_at_once(frame))
+        if (now && queue_at_once(frame)) {
+            if (!with::corking)
+                flush();
             return false;
+        }
         waiter = new (frame_allocate(sizeof(write_waiter))) write_waiter(*this, frame);
         if (now)
             queue_reference(begin_frame(waiter->frame), {}, *waiter);
@@ -242,7 +246,8 @@ bool connection_core::queue_place(broadcast::place const& at)
     auto const* const last = queue.last_shared();
     bool const goes_on = last == &at.in ? queue.ends_at(at.frame.data())
                                         : last && broadcast::of(loop_).made(*last);
-    if (!queue.empty() && !goes_on && at.frame.size() <= broadcast::copied)
+    bool const copy = !queue.empty() && !goes_on && at.frame.size() <= broadcast::copied;
+    if (copy || !with::shared_sending)
         return false;
     queue.add(at.frame, at.in);
     return true;
@@ -412,7 +417,7 @@ ssize_t connection_core::send_some() noexcept
     auto next = [&](std::size_t most) {
         return std::span<iovec const>(buffers.data(), work_->queue.gather(buffers, most));
     };
-    if (!loop_.batching() || std::exchange(writable_, false))
+    if (with::inline_send && (!loop_.batching() || std::exchange(writable_, false)))
         if (ssize_t const sent = transport_->try_send(next(work_->queue.size())); sent != -EAGAIN)
             return sent;
     int const error = transport_->start_send(next(most_under_way));

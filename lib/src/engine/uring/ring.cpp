@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "engine/uring/ring.hpp"
 
+#include "ablation.hpp"
 #include "engine/uring/uapi.hpp"
 
 #include <algorithm>
@@ -52,6 +53,8 @@ ring::ring(unsigned submission_entries, unsigned completion_entries, unsigned fi
         common | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
     };
     int error = -EINVAL;
+    if (!with::deferred_task_run)
+        first_rung = std::max(first_rung, 1U);
     for (unsigned rung = first_rung; rung < rungs; ++rung) {
         io_uring_params params{};
         params.flags = flags_of_rung[rung];
@@ -63,7 +66,8 @@ ring::ring(unsigned submission_entries, unsigned completion_entries, unsigned fi
     if (error != 0) throw std::system_error(-error, std::system_category(), "io_uring_setup");
     ring_opened();
     io_uring_ring_dontfork(&ring_);    // a child must not share the queues
-    io_uring_register_ring_fd(&ring_); // saves a lookup per call; failure costs nothing else
+    if (with::registered_ring)
+        io_uring_register_ring_fd(&ring_); // saves a lookup per call; failure costs nothing else
     unsigned workers[2] = {4, 8};
     io_uring_register_iowq_max_workers(&ring_, workers); // sockets never need them: keep what does bounded
 }

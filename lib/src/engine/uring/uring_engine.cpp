@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // The engine on io_uring: one ring per loop, multishot accept and receive, a provided-buffer ring, one submit-and-wait
 // per turn.
+#include "ablation.hpp"
 #include "engine/engine.hpp"
 #include "engine/operation_list.hpp"
 #include "engine/uring/ring.hpp"
@@ -40,7 +41,7 @@ class uring_engine final : public engine
 {
 public:
     uring_engine(block_pool& blocks, settings const& s) :
-        ring_(s.submission_entries, s.completion_entries, s.first_rung),
+        blocks_(blocks), ring_(s.submission_entries, s.completion_entries, s.first_rung),
         buffers_(ring_.get(), s.receive_buffers, blocks)
     {}
 
@@ -149,7 +150,16 @@ private:
             io_uring_prep_connect(sqe, fd, static_cast<sockaddr const*>(op.argument_), op.argument_size_);
             break;
         case operation::kind::receive:
-            io_uring_prep_recv_multishot(sqe, fd, nullptr, 0, 0);
+            if (!with::buffer_ring) {
+                block* const own = blocks_.take(std::size_t{blocks_.capacity()});
+                op.argument_ = own;
+                io_uring_prep_recv(sqe, fd, own->data(), own->capacity, 0);
+                break;
+            }
+            if (with::multishot_receive)
+                io_uring_prep_recv_multishot(sqe, fd, nullptr, 0, 0);
+            else
+                io_uring_prep_recv(sqe, fd, nullptr, 0, 0);
             sqe->flags |= IOSQE_BUFFER_SELECT;
             sqe->buf_group = buffer_ring::group;
             break;
@@ -268,6 +278,10 @@ private:
         if (flags & IORING_CQE_F_BUFFER)
             received = buffers_.take(static_cast<unsigned short>(flags >> IORING_CQE_BUFFER_SHIFT),
                                      static_cast<std::size_t>(std::max(result, 0)));
+        if (op.kind_ == operation::kind::receive && !with::buffer_ring) {
+            received = op.block_argument();
+            received->end += std::max(result, 0);
+        }
         if (op.kind_ == operation::kind::receive)
             return receive_done(op, result, last, received);
         if (op.kind_ == operation::kind::receive_into)
@@ -301,6 +315,10 @@ private:
             return op.complete({result, false, received});
         if (result > 0) {
             op.complete({result, false, received});
+            if ((!with::multishot_receive || !with::buffer_ring) && !op.canceling_) {
+                submit(op);
+                return;
+            }
             result = -ENOBUFS; // and again, as after
         }
         if (result != -ENOBUFS)
@@ -339,6 +357,7 @@ private:
         }
     }
 
+    block_pool& blocks_;
     ring ring_;
     buffer_ring buffers_;
     operation_list unsubmitted_;   ///< no submission entry was free
