@@ -4,6 +4,7 @@
 that the scripts rely on; how large the figures are says nothing."""
 import json
 import pathlib
+import shutil
 import socket
 import sys
 
@@ -18,7 +19,7 @@ STOOD_STILL = "no message arrived in the measured time"
 
 class Scenarios:
     def __init__(self, suite, given):
-        self.suite, self.engine, self.bench = suite, given.engine, given.bench.resolve()
+        self.suite, self.engine, self.bench, self.npm = suite, given.engine, given.bench.resolve(), given.npm
 
     async def load(self, *arguments, status=0):
         """Runs the generator; gives its results, or what it complained about."""
@@ -138,6 +139,25 @@ class Scenarios:
         same(errors, "load: a broadcast reached only 1 of 9 members: is this a broadcasting server?\n", "what it says")
         await echo.stop()
 
+    async def peers(self):
+        """Every server of the bench that was built echoes and broadcasts, and ends on SIGTERM."""
+        commands = [[str(self.bench / name)] for name in ("bare_epoll", "bare_uring", "wring_broadcast", "beast_echo", "websocketpp_echo",
+                                                          "lws_echo") if (self.bench / name).is_file()]
+        if shutil.which("node") and (self.npm / "node_modules/ws").is_dir():
+            commands.append([shutil.which("node"), str(self.bench_sources / "ws_echo.mjs"), str(self.npm)])
+        for command in commands:
+            for mode in ("echo", "broadcast"):
+                own = "wring" in command[0]
+                if own and mode == "echo":
+                    continue
+                server = await Program.start(*command, "--bind", "127.0.0.1:0", *([] if own else ["--mode", mode]), ready=1)
+                await self.run(server, "--mode", mode, "--connections", "5", "--in-flight", "3", "--size", "300", mode=mode)
+                if mode == "echo" and not server.addresses[0].startswith("tcp"):
+                    await self.run(server, "--text", "--size", "70000", "--connections", "2")
+                    await self.run(server, "--mode", "churn", "--connections", "3")
+                server.process.terminate()
+                await server.exit(0)
+
     async def complaints(self):
         server = await self.server("echo_server", "--max-message", "100")
         errors = await self.load("--url", server.addresses[0], "--connections", "1", "--size", "101", status=1)
@@ -161,10 +181,12 @@ async def scenarios(suite):
     here = Scenarios(suite, given)
     for name, scenario in (("echo", here.echo), ("a constant rate", here.open_loop), ("plain TCP", here.raw),
                            ("compressed messages", here.compressed), ("TLS", here.tls), ("connections come and go", here.comes_and_goes),
-                           ("idle connections", here.idle), ("broadcast", here.broadcast), ("what goes wrong is told", here.complaints)):
+                           ("idle connections", here.idle), ("broadcast", here.broadcast), ("the servers of the bench", here.peers),
+                           ("what goes wrong is told", here.complaints)):
         await suite.run(f"load: {name}", scenario)
 
 
 if __name__ == "__main__":
-    given = harness.arguments(__doc__, engine=dict(default="auto"), bench=dict(type=pathlib.Path, required=True))
+    given = harness.arguments(__doc__, engine=dict(default="auto"), bench=dict(type=pathlib.Path, required=True),
+                              npm=dict(type=pathlib.Path, default="", help="folder with node_modules/ws"))
     harness.main(scenarios, given.engine)

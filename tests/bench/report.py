@@ -77,7 +77,8 @@ def entry(value, **more):
 
 
 def drawn(summary, loads, folder):
-    data = {"rounds": 3, "seconds": 1, "kernel": "6", "processor": "a <b>&\"", "cores": 2, "against": [], "summary": summary, "loads": loads}
+    data = {"rounds": 3, "seconds": 1, "kernel": "6", "processor": "a <b>&\"", "cores": 2, "against": [], "summary": summary,
+            "loads": loads}
     file = folder / "data.json"
     file.write_text(json.dumps(data))
     subprocess.run([sys.executable, str(ROOT / "tools/bench/report"), str(file)], check=True, stdout=subprocess.DEVNULL)

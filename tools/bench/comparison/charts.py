@@ -101,7 +101,8 @@ def curves(loads, summary, servers):
         idle = kind == "idle"
         series = series_of(servers, points_of(row, varies, summary, servers, lambda e: e and e["value"]))
         unit = "user memory per connection" if idle else "server CPU time per " + ("delivery" if kind == "broadcast" else "message")
-        section.charts.append(line_chart(ident, unit, series, x(), Axis(unit, size if idle else nanoseconds, log=not idle)))
+        y = Axis(unit, size, unit=1024) if idle else Axis(unit, nanoseconds, log=True)
+        section.charts.append(line_chart(ident, unit, series, x(), y))
         compared = series_of(servers, points_of(row, varies, summary, servers, lambda e: e and e.get("ratio_to_better_bare")))
         if compared and not idle:
             highest = max(p[1] for s in compared for p in s.points)

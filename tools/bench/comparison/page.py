@@ -23,7 +23,8 @@ def html_table(caption, head, rows):
     heads = "".join(f"<th scope=col{ours(c)}>{escape(c)}</th>" for c in head)
     lines = "".join(f"<tr{ours(row[0])}><th scope=row>{escape(row[0])}</th>"
                     + "".join(f"<td{ours(head[i])}>{escape(c)}</td>" for i, c in enumerate(row) if i) + "</tr>" for row in rows)
-    return f"<div class=scroll><table><caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
+    return (f"<div class=scroll><table><caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead>"
+            f"<tbody>{lines}</tbody></table></div>")
 
 
 def details(summary, body):
@@ -58,8 +59,8 @@ def glance(loads, summary, servers, base):
             rows.append([load.name] + [ratio(entries[s][key]["median"]) if entries.get(s, {}).get(key) else "" for s in servers])
     if not rows:
         return ""
-    return (f"<section><h2>At a glance</h2><p>Server CPU time (idle: memory) of each load, divided by that of {escape(label(base))} in the "
-            "same round; medians. Below 1 is cheaper.</p>" + html_table(f"Ratios to {label(base)}", ["load", *servers], rows) + "</section>")
+    return ("<section><h2>At a glance</h2><p>Server CPU time (idle: memory) of each load, divided by that of "
+            f"{escape(label(base))} in the same round; medians. Below 1 is cheaper.</p>" + html_table(f"Ratios to {label(base)}", ["load", *servers], rows) + "</section>")
 
 
 def legend(series):
@@ -94,6 +95,6 @@ def render(data):
                 f"compare with. Bars that are far too long are cut.</p><div class=panels>{bars}</div></section>")
     return (f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>"
             f"<title>wring: benchmark</title><style>{STYLE.read_text()}</style><main><header><h1>What a WebSocket server costs</h1>"
-            f"<p>{escape(facts(data))}</p><p>Every figure is to be read beside the others of this page: nanoseconds of different machines "
-            "say little. The bare servers parse no frames: they are what the kernel asks for moving the bytes.</p></header>"
+            f"<p>{escape(facts(data))}</p><p>Every figure is to be read beside the others of this page: nanoseconds of different "
+            "machines say little. The bare servers parse no frames: they are what the kernel asks for moving the bytes.</p></header>"
             + "".join(body) + "</main></html>\n")

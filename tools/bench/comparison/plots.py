@@ -24,6 +24,7 @@ class Axis:
     title: str
     text: callable                              # of a tick
     log: bool = False
+    unit: int = 1                               # linear: ticks are round numbers of it
     low: float = None
     high: float = None                          # what lies beyond is cut off
     ticks: list = None
@@ -38,7 +39,8 @@ class Axis:
             return self
         self.low = 0 if self.low is None else self.low
         self.high = self.high or (high * 1.08 or 1)
-        self.ticks = self.ticks or linear_ticks(self.low, self.high)
+        unit = self.unit if self.high > 2 * self.unit else 1
+        self.ticks = self.ticks or [t * unit for t in linear_ticks(self.low / unit, self.high / unit)]
         return self
 
     def place(self, value):
@@ -58,7 +60,7 @@ def linear_ticks(low, high, most=6):
 
 
 def log_ticks(low, high, most=7):
-    for steps in ((1, 2, 5), (1, 3), (1,)):
+    for steps in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
         ticks = [s * 10.0 ** e for e in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for s in steps]
         ticks = [t for t in ticks if low <= t <= high]
         if len(ticks) <= most:
@@ -66,7 +68,7 @@ def log_ticks(low, high, most=7):
     return ticks or [low, high]
 
 
-def thinned(values, nearest=0.09):
+def thinned(values, nearest=0.15):
     """Of the values on a logarithmic axis those whose texts have room; the first and the last in any case."""
     whole = math.log(values[-1] / values[0]) or 1
     kept = values[:1]
@@ -115,8 +117,8 @@ def line_chart(ident, title, description, series, x, y, marks=True):
     px = lambda v: LEFT + x.place(v) * (right - LEFT)
     py = lambda v: bottom - y.place(v) * (bottom - TOP)
     out = frame(x, y, WIDTH, HEIGHT)
-    out.append(f'<clipPath id="{ident}-c"><rect x="{LEFT}" y="{TOP - 6}" width="{right - LEFT + 6}" height="{bottom - TOP + 6}"/></clipPath>'
-               f'<g clip-path="url(#{ident}-c)">')
+    out.append(f'<clipPath id="{ident}-c"><rect x="{LEFT}" y="{TOP - 6}" width="{right - LEFT + 6}" height="{bottom - TOP + 6}"/>'
+               f'</clipPath><g clip-path="url(#{ident}-c)">')
     for s in series:
         path = " ".join(f"{number(px(p[0]))},{number(py(p[1]))}" for p in s.points)
         whiskers = "".join(f"M{number(px(p[0]))} {number(py(p[2]))}V{number(py(p[3]))}" for p in s.points if len(p) > 2)
