@@ -301,6 +301,39 @@ TEST_CASE("what is little gets a small block, where the pool's are larger", "[bl
     CHECK(tiny.lent() == 0);
 }
 
+TEST_CASE("some larger blocks are kept, and serve who wants as much or a little less", "[block]")
+{
+    block_pool pool(1000);
+    auto const address_of_freed = [&](std::size_t n) {
+        block_ref const b(pool.take(n));
+        REQUIRE(b);
+        CHECK(b.get()->capacity >= n);
+        CHECK(b.get()->size() == 0);
+        return b.get();
+    };
+    auto* const mebi = address_of_freed(1 << 20);
+    CHECK(address_of_freed(1 << 20) == mebi);
+    CHECK(address_of_freed(600'000) == mebi);
+    CHECK(address_of_freed(200'000) != mebi); // that would waste it
+    CHECK(address_of_freed(1000) != mebi);
+    CHECK(address_of_freed(1 << 20) == mebi);
+    CHECK(address_of_freed((1 << 20) + 1) != mebi);
+    CHECK(pool.lent() == 0);
+}
+
+TEST_CASE("no more than 8 MiB of larger blocks are kept", "[block]")
+{
+    block_pool pool(1000);
+    auto const before = memory_in_use();
+    std::vector<block_ref> all;
+    for (int i = 0; i < 40; ++i)
+        all.push_back(block_ref(pool.take(1'000'000)));
+    CHECK(memory_in_use() >= before + 40'000'000);
+    all.clear();
+    CHECK(memory_in_use() <= before + (8 << 20) + 10'000);
+    CHECK(memory_in_use() >= before + 7'000'000);
+}
+
 TEST_CASE("few bytes that wait for more leave their buffer for a small block", "[block]")
 {
     block_pool pool(64 * 1024);

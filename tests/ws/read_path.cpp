@@ -922,9 +922,16 @@ TEST_CASE("a message for which there is no memory is answered with 1011, and end
         CHECK(sent.has_value());
         auto const got = co_await read_wire(both.raw);
         CHECK(got.payload == "b");
+        co_await send(both.raw, masked(0x82, "small")); // the large one's memory goes back to the loop
+        auto const small = co_await next_message(both.ws);
+        CHECK(small == "binary small");
 
         co_await send(both.raw, masked(0x02, std::string(100'000, 'c')));
         test::malloc_fails = true;
+        auto& blocks = detail::loop_core::require().blocks();
+        std::vector<engine::block_ref> kept; // what the loop has of large ones
+        while (auto* const b = blocks.take(100'000))
+            kept.push_back(engine::block_ref(b));
         auto const m = co_await both.ws.read();
         test::malloc_fails = false;
         CHECK(m.error() == std::errc::not_enough_memory);

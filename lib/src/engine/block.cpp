@@ -14,7 +14,10 @@
 namespace wring::engine {
 
 namespace {
-constexpr std::size_t max_free_bytes = 16 << 20; // of blocks kept; more go back to the heap
+constexpr std::size_t max_free_bytes = 16 << 20;  // of blocks kept; more go back to the heap
+constexpr std::size_t max_large_bytes = 8 << 20;  // the same of larger ones: new pages for each message would cost more
+                                                  // than all else that is done with it
+constexpr std::uint32_t least_large = 128 << 10; // below, malloc has them at hand
 constexpr std::size_t small_size = sizeof(block) + block::headroom + block_pool::small;
 
 /// Bytes of whole pages for a block with at least so many; 0 where that is too large for one.
@@ -48,11 +51,12 @@ void free_pages(void* pages, std::size_t size) noexcept { ::munmap(pages, size);
 block_pool::~block_pool()
 {
     assert(lent_ == 0 && "blocks outlive their loop");
-    while (block* b = free_) {
-        free_ = b->next;
-        WRING_UNPOISON(b->storage(), block::headroom + b->capacity);
-        std::free(b);
-    }
+    for (block** list : {&free_, &large_})
+        while (block* b = *list) {
+            *list = b->next;
+            WRING_UNPOISON(b->storage(), block::headroom + b->capacity);
+            std::free(b);
+        }
 }
 
 block* block_pool::take() noexcept
@@ -73,7 +77,18 @@ block* block_pool::take(std::size_t capacity) noexcept
     if (capacity <= capacity_)
         return take();
     constexpr std::size_t most = std::numeric_limits<std::uint32_t>::max();
-    return capacity <= most ? make(static_cast<std::uint32_t>(capacity)) : nullptr;
+    if (capacity > most)
+        return nullptr;
+    for (block** link = &large_; *link; link = &(*link)->next) {
+        block* const b = *link;
+        if (b->capacity < capacity || b->capacity / 4 > capacity)
+            continue;
+        *link = b->next;
+        large_bytes_ -= b->capacity;
+        WRING_UNPOISON(b->storage(), block::headroom + b->capacity);
+        return lend(b);
+    }
+    return make(static_cast<std::uint32_t>(capacity));
 }
 
 block* block_pool::make(std::uint32_t capacity) noexcept
@@ -150,14 +165,20 @@ void block_pool::give_back(block* b) noexcept
         --lent_small_;
         return detail::frame_deallocate(b, small_size);
     }
-    if (free_count_ >= max_free_bytes / capacity_ || b->capacity != capacity_) {
+    bool const usual = b->capacity == capacity_;
+    bool const larger = b->capacity > std::max(capacity_, least_large) && large_bytes_ + b->capacity <= max_large_bytes;
+    if (usual ? free_count_ >= max_free_bytes / capacity_ : !larger) {
         std::free(b);
         return;
     }
     WRING_POISON(b->storage(), block::headroom + b->capacity);
-    b->next = free_;
-    free_ = b;
-    ++free_count_;
+    block*& list = usual ? free_ : large_;
+    b->next = list;
+    list = b;
+    if (usual)
+        ++free_count_;
+    else
+        large_bytes_ += b->capacity;
 }
 
 void block_queue::push(block* b) noexcept

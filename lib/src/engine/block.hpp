@@ -59,7 +59,7 @@ struct block
 };
 
 /// Blocks of one size; those given back are kept for the next taker. Smaller ones, for what waits while it is little, come
-/// from the loop's free lists; larger ones are made to measure and not kept.
+/// from the loop's free lists; larger ones are made to measure, and a few of them kept.
 class block_pool
 {
 public:
@@ -92,6 +92,8 @@ private:
     block* lend(block* b) noexcept;
 
     block* free_ = nullptr;
+    block* large_ = nullptr; ///< free ones of more than the usual capacity
+    std::size_t large_bytes_ = 0;
     std::size_t free_count_ = 0;
     std::size_t lent_ = 0;
     std::size_t lent_small_ = 0;

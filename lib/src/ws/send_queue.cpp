@@ -19,17 +19,17 @@ send_queue::segment* send_queue::make(std::size_t room)
     return s;
 }
 
-/// Null where a block is too small, or where there is none.
+/// Null where there is none.
 send_queue::segment* send_queue::make_in_block(std::size_t room, engine::block_pool& pool) noexcept
 {
-    std::size_t const size = engine::block::headroom + pool.capacity();
-    engine::block* b = sizeof(segment) + room <= size ? pool.take() : nullptr;
+    std::size_t const wanted = std::max(sizeof(segment) + room, engine::block::headroom + 1);
+    engine::block* b = pool.take(wanted - engine::block::headroom); // which serves as well
     if (!b)
         return nullptr;
     auto* s = new (b->storage()) segment;
     s->allocated = 0;
     s->begin = s->end = s->memory();
-    s->limit = b->storage() + size;
+    s->limit = b->limit();
     return s;
 }
 

@@ -13,7 +13,7 @@ namespace wring::detail {
 
 /// Small frames are copied together; large payloads, what is shared and what lies in a block are referred to. Segments
 /// come from the loop's free lists and its blocks, so an idle connection owns nothing here and a busy one allocates
-/// nothing, but for the copy of a frame larger than a block.
+/// nothing.
 class send_queue
 {
 public:
