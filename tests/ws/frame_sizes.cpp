@@ -57,12 +57,12 @@ struct bound
     std::size_t clang;
 };
 
-constexpr bound session_by_frames{"session of the echo example", 336, 392};
-constexpr bound session_by_messages{"session that echoes messages", 336, 392};
-constexpr bound session_idle{"all frames of an idle session", 336, 392};
-constexpr bound server_idle{"the same with `server`", 1168, 1448};
-constexpr bound upgrading{"upgrade()", 840, 2216};
-constexpr bound handshake{"upgrade() and all that it awaits, at most", 3176, 6056};
+constexpr bound session_by_frames{"session of the echo example", 336, 400};
+constexpr bound session_by_messages{"session that echoes messages", 336, 400};
+constexpr bound session_idle{"all frames of an idle session", 336, 400};
+constexpr bound server_idle{"the same with `server`", 1168, 1264};
+constexpr bound upgrading{"upgrade()", 840, 2232};
+constexpr bound handshake{"upgrade() and all that it awaits, at most", 3176, 6112};
 constexpr bound accepting{"loop that accepts and spawns", 264, 272};
 constexpr bound accept_one{"operation: accept()", 96, 96};
 constexpr bound read_frame{"operation: read_frame()", 88, 88};
