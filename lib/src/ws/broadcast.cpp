@@ -49,8 +49,7 @@ broadcast::place broadcast::place_of(ws::shared_message const& message, shared_f
 
 void broadcast::copy(std::span<std::byte const> frame)
 {
-    bool const copies = current_ && current_->message.empty();
-    if (!copies || static_cast<std::size_t>(current_->memory() + (chunk - sizeof(shared_bytes)) - end_) < frame.size())
+    if (!current_ || static_cast<std::size_t>(current_->limit() - end_) < frame.size()) // one that refers has no room
         make(chunk - sizeof(shared_bytes));
     std::memcpy(end_, frame.data(), frame.size());
     frame_ = {end_, frame.size()};

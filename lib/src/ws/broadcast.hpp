@@ -17,6 +17,7 @@ struct shared_bytes
     ws::shared_message message;                     ///< whose bytes they are; none: copies, which lie behind this head
 
     [[nodiscard]] std::byte* memory() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
+    [[nodiscard]] std::byte* limit() noexcept { return reinterpret_cast<std::byte*>(this) + allocated; }
     void release() noexcept;
 };
 

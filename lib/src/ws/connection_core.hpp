@@ -207,8 +207,6 @@ private:
     void on_timer() noexcept;
     void want_turn_end() noexcept { loop_.at_turn_end(*this); }
 
-    // read_path.cpp
-    [[nodiscard]] std::unique_ptr<work> make_work() const;
     work& need_work();
     [[nodiscard]] bool have_work() noexcept;
     [[nodiscard]] bool sends_message() const noexcept { return work_ && work_->session.sending_message(); }
@@ -217,6 +215,8 @@ private:
     {
         return work_ ? work_->session.frame_remaining() : 0;
     }
+
+    // read_path.cpp
     [[nodiscard]] bool complete(reading& op) noexcept;
     [[nodiscard]] bool complete_frame(reading& op);
     [[nodiscard]] bool complete_message(reading& op);
@@ -251,7 +251,7 @@ private:
     void queue_frame(parts const& f);
     void queue_control(proto::opcode op, std::span<std::byte const> payload);
     void queue_shared(ws::shared_message const& m, shared_form const& form);
-    [[nodiscard]] bool queue_place(broadcast::place const& at);
+    [[nodiscard]] bool queue_place(broadcast& all, ws::shared_message const& m, shared_form const& form);
     void answer_ping(std::span<std::byte const> payload);
     void queue_pending_pong() noexcept;
     void queue_waiting() noexcept;

@@ -54,8 +54,9 @@ connection_core::extras& connection_core::need_extras()
 connection_core::connection_core(transport_ptr t, proto::role role, connection_settings const& settings,
                                  std::string subprotocol, deflate_agreement agreed) :
     client_(role == proto::role::client), agreed_(agreed), loop_(t->loop()), transport_(std::move(t)),
-    settings_(settings), work_(make_work()), last_received_(loop_.now())
+    settings_(settings), last_received_(loop_.now())
 {
+    need_work();
     if (!subprotocol.empty())
         need_extras().subprotocol = std::move(subprotocol);
     call = [](turn_end& entry) noexcept { static_cast<connection_core&>(entry).at_turn_end(); };
@@ -74,16 +75,11 @@ connection_core::~connection_core()
     loop_.drop();
 }
 
-std::unique_ptr<connection_core::work> connection_core::make_work() const
-{
-    return std::make_unique<work>(client_ ? proto::role::client : proto::role::server, settings_->limits,
-                                  static_cast<bool>(agreed_));
-}
-
 connection_core::work& connection_core::need_work()
 {
     if (!work_)
-        work_ = make_work();
+        work_ = std::make_unique<work>(client_ ? proto::role::client : proto::role::server, settings_->limits,
+                                       static_cast<bool>(agreed_));
     return *work_;
 }
 

@@ -228,7 +228,7 @@ void connection_core::queue_shared(ws::shared_message const& m, shared_form cons
     auto opcode = m.rep()->op;
     (void)work_->session.start_frame(opcode, true);
     parts const frame{opcode, true, form.compressed, form.payload};
-    if (client_ || !queue_place(broadcast::of(loop_).place_of(m, form)))
+    if (client_ || !queue_place(broadcast::of(loop_), m, form))
         queue_frame(frame); // a client must mask each copy with its own key
     else if (trace::frames)
         trace_sent(frame);
@@ -240,12 +240,12 @@ void connection_core::queue_shared(ws::shared_message const& m, shared_form cons
 
 // Refers to what all members of this turn refer to. False, and nothing done, where a copy takes less: a small frame behind
 // what had to wait, or is this connection's own, would hold a turn's memory, and one that comes again a reference.
-bool connection_core::queue_place(broadcast::place const& at)
+bool connection_core::queue_place(broadcast& all, ws::shared_message const& m, shared_form const& form)
 {
+    auto const at = all.place_of(m, form);
     auto& queue = work_->queue;
     auto const* const last = queue.last_shared();
-    bool const goes_on = last == &at.in ? queue.ends_at(at.frame.data())
-                                        : last && broadcast::of(loop_).made(*last);
+    bool const goes_on = last == &at.in ? queue.ends_at(at.frame.data()) : last && all.made(*last);
     bool const copy = !queue.empty() && !goes_on && at.frame.size() <= broadcast::copied;
     if (copy || !with::shared_sending)
         return false;
