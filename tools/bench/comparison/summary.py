@@ -112,6 +112,11 @@ def label(ratio):
 
 def print_table(title, rows):
     print(f"\n{title}")
+    print_rows(rows)
+
+
+def print_rows(rows):
+    """The first is the head."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for n, row in enumerate(rows):
         print("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip())

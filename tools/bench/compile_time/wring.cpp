@@ -2,32 +2,4 @@
 // The echo server, with all of wring's headers.
 #include <wring/wring.hpp>
 
-#include <cstdio>
-
-using namespace wring;
-
-task<> session(stream peer)
-{
-    auto ws = co_await upgrade(std::move(peer));
-    if (!ws)
-        co_return;
-    while (auto message = co_await ws->read())
-        if (!co_await ws->write(*message))
-            break;
-}
-
-task<> serve()
-{
-    auto server = listener::bind("127.0.0.1:0").value();
-    std::printf("listening on ws://%s\n", server.local().to_string().c_str());
-    std::fflush(stdout);
-    scope sessions;
-    while (auto peer = co_await server.accept())
-        sessions.spawn(session(std::move(*peer)));
-    co_await sessions.join();
-}
-
-int main()
-{
-    return run(serve());
-}
+#include "wring_echo.hpp"

@@ -8,6 +8,16 @@ using namespace wring;
 
 namespace load {
 
+traffic::outgoing traffic::next(connection const& c, std::uint64_t n, std::uint64_t most)
+{
+    return of_pool(c.id() + n, most);
+}
+
+std::size_t traffic::size_of_next(connection const& c) const
+{
+    return pool_.at(c.id() + c.received()).bytes.size();
+}
+
 task<> connection::open(connector& by)
 {
     if (how_.raw)

@@ -18,16 +18,6 @@ public:
 
     void start(scope& members) { times_.start(members); }
 
-    outgoing next(connection const& c, std::uint64_t n, std::uint64_t most) override
-    {
-        return of_pool(c.id() + n, most);
-    }
-
-    std::size_t size_of_next(connection const& c) const override
-    {
-        return pool_.at(c.id() + c.received()).bytes.size();
-    }
-
     void received(connection& c, std::span<std::byte const> message, bool is_text) override
     {
         auto const n = c.received();

@@ -18,16 +18,6 @@ class silence final : public traffic
 public:
     explicit silence(run& r) : traffic(r.pool) {}
 
-    outgoing next(connection const& c, std::uint64_t n, std::uint64_t most) override
-    {
-        return of_pool(c.id() + n, most);
-    }
-
-    std::size_t size_of_next(connection const& c) const override
-    {
-        return pool_.at(c.id() + c.received()).bytes.size();
-    }
-
     // A greeting may come, too.
     void received(connection& c, std::span<std::byte const>, bool) override
     {

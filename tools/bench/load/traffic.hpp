@@ -21,11 +21,11 @@ public:
         wring::ws::shared_message const* framed = nullptr; // the same, where it is of the pool
     };
     /// Message `n` of the connection; on plain TCP also those behind it, up to `most` in all. Valid until the next
-    /// call.
-    virtual outgoing next(connection const& c, std::uint64_t n, std::uint64_t most) = 0;
+    /// call. From its own place in the pool, where a mode does not say otherwise.
+    virtual outgoing next(connection const& c, std::uint64_t n, std::uint64_t most);
 
     /// Plain TCP: the size of what comes next.
-    [[nodiscard]] virtual std::size_t size_of_next(connection const& c) const = 0;
+    [[nodiscard]] virtual std::size_t size_of_next(connection const& c) const;
 
     /// A whole message has come. Throws failure where it should not have.
     virtual void received(connection& c, std::span<std::byte const> message, bool is_text) = 0;
