@@ -5,6 +5,7 @@
 
 #include <wring/task.hpp>
 
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 
@@ -15,7 +16,7 @@ namespace {
 // Sizes of 8, 24, 40 ... bytes, as malloc gives them out: 16 bytes apart, with 8 for itself.
 constexpr std::size_t step = 16;
 constexpr std::size_t classes = 257;             // up to 4 KiB; larger blocks come from the heap
-constexpr std::size_t max_free_bytes = 64 << 10; // kept per class
+constexpr std::size_t max_free_bytes = 256 << 10; // kept per class: what the connections of one turn hold
 
 constexpr std::size_t class_of(std::size_t size) noexcept
 {
@@ -27,16 +28,11 @@ constexpr std::size_t size_of(std::size_t index) noexcept
 }
 static_assert(class_of(8) == 0 && class_of(9) == 1 && class_of(24) == 1 && class_of(4096) == classes - 1);
 
+// Of one thread. Neither made nor destroyed, so that every allocation finds them at once, and what is freed when the thread
+// ends, after them, finds them too.
 class free_lists
 {
 public:
-    ~free_lists()
-    {
-        for (std::size_t i = 0; i < classes; ++i)
-            while (void* block = pop(i))
-                std::free(block);
-    }
-
     void* pop(std::size_t index) noexcept
     {
         auto& list = lists_[index];
@@ -52,6 +48,8 @@ public:
     bool push(void* memory, std::size_t index) noexcept
     {
         auto& list = lists_[index];
+        if (state_ != state::open && !open())
+            return false;
         if (list.bytes >= max_free_bytes)
             return false;
         list.head = new (memory) node{list.head};
@@ -61,6 +59,11 @@ public:
     }
 
 private:
+    enum class state : std::uint8_t {
+        unused,
+        open,
+        closed, // the thread ends
+    };
     struct node
     {
         node* next;
@@ -70,33 +73,43 @@ private:
         node* head = nullptr;
         std::size_t bytes = 0;
     };
+
+    [[gnu::noinline]] bool open() noexcept
+    {
+        if (state_ == state::closed)
+            return false;
+        struct at_thread_end
+        {
+            ~at_thread_end() { lists.close(); }
+            free_lists& lists;
+        };
+        static thread_local at_thread_end const end{*this};
+        state_ = state::open;
+        return true;
+    }
+
+    void close() noexcept
+    {
+        state_ = state::closed;
+        for (std::size_t i = 0; i < classes; ++i)
+            while (void* block = pop(i))
+                std::free(block);
+    }
+
     free_list lists_[classes];
+    state state_ = state::unused;
 };
 
-// Outlives the lists themselves, so that what is freed later on this thread knows that they are gone.
-thread_local bool lists_alive = false;
-
-struct thread_lists
-{
-    thread_lists() { lists_alive = true; }
-    ~thread_lists() { lists_alive = false; }
-    free_lists lists;
-};
-
-// Not inlined: compilers may otherwise keep a thread's address across the suspension of a coroutine.
-[[gnu::noinline]] free_lists& lists()
-{
-    static thread_local thread_lists here;
-    return here.lists;
-}
+constinit thread_local free_lists lists;
 
 } // namespace
 
-void* frame_allocate(std::size_t size)
+// Not inlined, nor its opposite: compilers may keep a thread's address across the suspension of a coroutine.
+[[gnu::noinline]] void* frame_allocate(std::size_t size)
 {
     std::size_t const index = class_of(size);
     if (with::frame_pool && index < classes) {
-        if (void* block = lists().pop(index))
+        if (void* block = lists.pop(index))
             return block;
         size = size_of(index);
     }
@@ -105,10 +118,10 @@ void* frame_allocate(std::size_t size)
     throw std::bad_alloc();
 }
 
-void frame_deallocate(void* block, std::size_t size) noexcept
+[[gnu::noinline]] void frame_deallocate(void* block, std::size_t size) noexcept
 {
     std::size_t const index = class_of(size);
-    if (!with::frame_pool || index >= classes || !lists_alive || !lists().push(block, index))
+    if (!with::frame_pool || index >= classes || !lists.push(block, index))
         std::free(block);
 }
 

@@ -230,7 +230,7 @@ public:
     operation_list& no_memory() noexcept { return no_memory_; }
 
 private:
-    static constexpr int handlers_per_turn = 256;
+    static constexpr int handlers_per_turn = 64; // what they receive and send meanwhile stays in the caches
 
     void arm_wake() noexcept
     {
