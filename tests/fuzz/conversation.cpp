@@ -80,7 +80,7 @@ private:
         auto const bytes = std::as_bytes(std::span(payload));
         std::array<std::byte, max_control_frame> whole;
         std::array<std::byte, max_header_size> head;
-        auto const size = session_.encode_header(op, fin, false, payload.size(), key, head);
+        auto const size = session_.encode_header(op, fin, false, payload.size(), key, head.data());
         require(size == header_size(payload.size(), self_ == role::client),
                 "a header has the size it was said to have");
         std::vector<std::byte> frame(head.begin(), head.begin() + static_cast<std::ptrdiff_t>(size));

@@ -150,7 +150,7 @@ TEST_CASE("what write_header writes is read back, at every length boundary", "[p
                         bool const masked = self == role::server;
                         frame_header const h{fin, rsv1 && op != opcode::continuation, masked, op, {1, 2, 3, 4}, length};
                         std::array<std::byte, max_header_size> out{};
-                        auto const size = write_header(h, out);
+                        auto const size = write_header(h, out.data());
                         CHECK(size == header_size(length, masked));
                         frame_header back;
                         auto const r = parse_header(std::span{out}.first(size), {self, true}, back);
@@ -183,8 +183,8 @@ TEST_CASE("the examples of RFC 6455 section 5.7 are read and written", "[proto][
     CHECK(parse_header(from_hex("81 85 37 fa 21 3d 7f 9f 4d 51 58"), {}, h).size == 6);
     CHECK(h.key == mask_key{0x37, 0xfa, 0x21, 0x3d});
     std::array<std::byte, max_header_size> out{};
-    CHECK(write_header({true, false, false, opcode::binary, {}, 256}, out) == 4);
+    CHECK(write_header({true, false, false, opcode::binary, {}, 256}, out.data()) == 4);
     CHECK(to_text(std::span{out}.first(4)) == to_text(from_hex("82 7E 01 00")));
-    CHECK(write_header({true, false, false, opcode::binary, {}, 65536}, out) == 10);
+    CHECK(write_header({true, false, false, opcode::binary, {}, 65536}, out.data()) == 10);
     CHECK(to_text(std::span{out}.first(10)) == to_text(from_hex("82 7F 00 00 00 00 00 01 00 00")));
 }

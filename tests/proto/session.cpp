@@ -536,7 +536,7 @@ TEST_CASE("what a session encodes its peer reads", "[proto][session]")
             CHECK(rest.empty());
         }
         std::array<std::byte, max_header_size> header{};
-        auto const written = sender.encode_header(opcode::text, true, false, 0, key, header);
+        auto const written = sender.encode_header(opcode::text, true, false, 0, key, header.data());
         std::span<std::byte> rest{header.data(), written};
         CHECK(receiver.next(rest).what == kind::data);
     }

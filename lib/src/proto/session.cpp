@@ -26,64 +26,8 @@ session::session(role self, limits const& l, bool rsv1_allowed) noexcept
     : limits_(&l), self_(self), rsv1_allowed_(rsv1_allowed)
 {}
 
-event session::next(std::span<std::byte>& input) noexcept
-{
-    if (close_received_ || error_ != errc::ok) {
-        input = input.last(0);
-        return {};
-    }
-    if (in_frame_) return data(input);
-
-    frame_header h;
-    auto const header = parse_header(input, {self_, rsv1_allowed_}, h);
-    if (header.error != errc::ok) return fail(header.error, input);
-    if (header.size == 0) return {};
-    auto const rest = input.subspan(header.size);
-    if (is_control(h.op)) {
-        if (rest.size() < h.length) return {}; // at most 125 bytes: the caller keeps them
-        auto const length = static_cast<std::size_t>(h.length);
-        input = rest.subspan(length);
-        return control(h, rest.first(length), input);
-    }
-    if (auto const e = begin_frame(h); e != errc::ok) return fail(e, input);
-    input = rest;
-    return data(input);
-}
-
-event session::fail(errc e, std::span<std::byte>& input) noexcept
-{
-    error_ = e;
-    in_frame_ = false;
-    remaining_ = 0;
-    input = input.last(0);
-    event v;
-    v.what = event::kind::violation;
-    v.error = e;
-    return v;
-}
-
-event session::control(frame_header const& h, std::span<std::byte> payload, std::span<std::byte>& input) noexcept
-{
-    if (h.masked) mask(payload, h.key);
-    event v;
-    v.op = h.op;
-    v.payload = payload;
-    if (h.op != opcode::close) {
-        v.what = h.op == opcode::ping ? event::kind::ping : event::kind::pong;
-        return v;
-    }
-    close_payload close;
-    if (auto const e = parse_close(payload, close); e != errc::ok) return fail(e, input);
-    close_received_ = true;
-    v.what = event::kind::close;
-    v.has_code = close.code != close_no_status;
-    v.code = close.code;
-    v.reason = close.reason;
-    close_code_ = v.has_code ? close.code : std::uint16_t{0};
-    return v;
-}
-
-errc session::begin_frame(frame_header const& h) noexcept
+// Every data frame passes through the next two, one after the other: inline, as each is called from one place.
+inline errc session::begin_frame(frame_header const& h) noexcept
 {
     if (h.op == opcode::continuation) {
         if (!receiving_message()) return errc::continuation_stray;
@@ -115,21 +59,20 @@ errc session::begin_frame(frame_header const& h) noexcept
     return errc::ok;
 }
 
-event session::data(std::span<std::byte>& input) noexcept
+inline void session::data(std::span<std::byte>& input, event& v) noexcept
 {
     // A piece without payload is reported only for a frame without payload.
-    if (input.empty() && remaining_ != 0) return {};
+    if (input.empty() && remaining_ != 0) return;
     auto const size = static_cast<std::size_t>(std::min<std::uint64_t>(remaining_, input.size()));
     auto const piece = input.first(size);
     if (self_ == role::server) mask(piece, key_, length_ - remaining_);
     bool const frame_end = remaining_ == size;
     bool const message_end = frame_end && fin_;
     if (receiving_ == opcode::text && !compressed_)
-        if (!utf8_.feed(piece) || (message_end && !utf8_.complete())) return fail(errc::utf8_text, input);
+        if (!utf8_.feed(piece) || (message_end && !utf8_.complete())) return fail(errc::utf8_text, input, v);
 
     remaining_ -= size;
     input = input.subspan(size);
-    event v;
     v.what = event::kind::data;
     v.op = receiving_;
     v.frame_start = frame_start_;
@@ -143,50 +86,116 @@ event session::data(std::span<std::byte>& input) noexcept
     frame_start_ = false;
     if (frame_end) in_frame_ = false;
     if (message_end) receiving_ = opcode::continuation;
+}
+
+// Most messages are one small frame, all of it there: less than half of the steps that others take.
+inline bool session::starts_small_message(std::span<std::byte const> input) const noexcept
+{
+    if (input.size() < 2 || in_frame_ || receiving_message()) return false;
+    auto const first = std::to_integer<unsigned>(input.data()[0]);
+    auto const second = std::to_integer<unsigned>(input.data()[1]);
+    unsigned const mask_bit = self_ == role::server ? 0x80 : 0;
+    std::size_t const length = second ^ mask_bit; // above 125: another mask bit, or a length in more bytes
+    bool const whole_message = first == 0x82 || first == 0x81; // FIN, no other bit, and binary or text
+    return whole_message && length <= max_control_payload && input.size() >= header_size(length, mask_bit != 0) + length &&
+           length <= or_unlimited(limits_->max_frame) && length <= or_unlimited(limits_->max_message);
+}
+
+inline void session::small_message(std::span<std::byte>& input, event& v) noexcept
+{
+    std::byte* at = input.data();
+    auto const op = static_cast<opcode>(at[0] & std::byte{0x0F});
+    auto const length = std::to_integer<std::size_t>(at[1] & std::byte{0x7F});
+    at += 2;
+    mask_key key{};
+    if (self_ == role::server) {
+        std::memcpy(key.data(), at, key.size());
+        at += key.size();
+    }
+    std::span const payload(at, length);
+    input = {at + length, input.data() + input.size()};
+    if (self_ == role::server) mask(payload, key);
+    if (op == opcode::text) {
+        utf8_.reset();
+        if (!utf8_.feed(payload) || !utf8_.complete()) return fail(errc::utf8_text, input, v);
+    }
+    v.what = event::kind::data;
+    v.op = op;
+    v.frame_start = v.frame_end = v.message_start = v.message_end = fin_ = true;
+    v.frame_length = length;
+    v.payload = payload;
+}
+
+inline void session::take(std::span<std::byte>& input, event& v) noexcept
+{
+    if (close_received_ || error_ != errc::ok) {
+        input = input.last(0);
+        return;
+    }
+    if (starts_small_message(input)) return small_message(input, v);
+    if (!in_frame_) {
+        frame_header h;
+        auto const header = parse_header(input, {self_, rsv1_allowed_}, h);
+        if (header.error != errc::ok) return fail(header.error, input, v);
+        if (header.size == 0) return;
+        auto const rest = input.subspan(header.size);
+        if (is_control(h.op)) {
+            if (rest.size() < h.length) return; // at most 125 bytes: the caller keeps them
+            auto const length = static_cast<std::size_t>(h.length);
+            input = rest.subspan(length);
+            return control(h, rest.first(length), input, v);
+        }
+        if (auto const e = begin_frame(h); e != errc::ok) return fail(e, input, v);
+        input = rest;
+    }
+    data(input, v);
+}
+
+// The event is filled where the caller wants it: one that is made elsewhere, by small stores, and copied in large pieces
+// costs a stall for each.
+event session::next(std::span<std::byte>& input) noexcept
+{
+    event v;
+    take(input, v);
     return v;
 }
 
-errc session::start_frame(opcode& op, bool fin) noexcept
+void session::fail(errc e, std::span<std::byte>& input, event& v) noexcept
 {
-    if (close_sent_) return errc::send_after_close;
-    switch (op) {
-    case opcode::close:
-        if (!fin) return errc::send_control_fragmented;
-        close_sent_ = true;
-        return errc::ok;
-    case opcode::ping:
-    case opcode::pong:
-        return fin ? errc::ok : errc::send_control_fragmented;
-    case opcode::continuation:
-        if (!sending_message()) return errc::send_no_message;
-        break;
-    case opcode::text:
-    case opcode::binary:
-        if (!sending_message()) {
-            if (!fin) sending_ = op;
-            return errc::ok;
-        }
-        if (op != sending_) return errc::send_interleaved;
-        op = opcode::continuation;
-        break;
-    default:
-        return errc::send_reserved_opcode;
-    }
-    if (fin) sending_ = opcode::continuation;
-    return errc::ok;
+    error_ = e;
+    in_frame_ = false;
+    remaining_ = 0;
+    input = input.last(0);
+    v = {};
+    v.what = event::kind::violation;
+    v.error = e;
 }
 
-std::size_t session::encode_header(opcode op, bool fin, bool rsv1, std::uint64_t length, mask_key key,
-                                   std::span<std::byte, max_header_size> out) const noexcept
+void session::control(frame_header const& h, std::span<std::byte> payload, std::span<std::byte>& input,
+                      event& v) noexcept
 {
-    return write_header({fin, rsv1, self_ == role::client, op, key, length}, out);
+    if (h.masked) mask(payload, h.key);
+    v.op = h.op;
+    v.payload = payload;
+    if (h.op != opcode::close) {
+        v.what = h.op == opcode::ping ? event::kind::ping : event::kind::pong;
+        return;
+    }
+    close_payload close;
+    if (auto const e = parse_close(payload, close); e != errc::ok) return fail(e, input, v);
+    close_received_ = true;
+    v.what = event::kind::close;
+    v.has_code = close.code != close_no_status;
+    v.code = close.code;
+    v.reason = close.reason;
+    close_code_ = v.has_code ? close.code : std::uint16_t{0};
 }
 
 std::size_t session::encode_control(opcode op, std::span<std::byte const> payload, mask_key key,
                                     std::span<std::byte, max_control_frame> out) const noexcept
 {
     payload = payload.first(std::min(payload.size(), max_control_payload));
-    auto const size = encode_header(op, true, false, payload.size(), key, out.first<max_header_size>());
+    auto const size = encode_header(op, true, false, payload.size(), key, out.data());
     if (self_ == role::client)
         mask_copy(out.data() + size, payload, key);
     else

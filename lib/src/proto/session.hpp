@@ -80,9 +80,13 @@ public:
     // nothing may follow a close frame (sections 5.4 and 5.5.1).
     [[nodiscard]] errc start_frame(opcode& op, bool fin) noexcept;
 
-    // Writes a header with this session's masking: a client's frame gets `key`, a server's none. Returns its size.
+    // Writes a header with this session's masking, a client's frame gets `key`, a server's none, to `out`, which has room
+    // for header_size() bytes. Returns their number.
     std::size_t encode_header(opcode op, bool fin, bool rsv1, std::uint64_t length, mask_key key,
-                              std::span<std::byte, max_header_size> out) const noexcept;
+                              std::byte* out) const noexcept
+    {
+        return write_header({fin, rsv1, self_ == role::client, op, key, length}, out);
+    }
 
     // Writes a whole control frame; payload of at most max_control_payload bytes, which may not overlap `out`. Returns
     // its size. start_frame() comes first.
@@ -124,11 +128,13 @@ public:
     [[nodiscard]] bool sending_message() const noexcept { return sending_ != opcode::continuation; }
 
 private:
-    [[nodiscard]] event fail(errc e, std::span<std::byte>& input) noexcept;
-    [[nodiscard]] event control(frame_header const& h, std::span<std::byte> payload,
-                                std::span<std::byte>& input) noexcept;
+    void take(std::span<std::byte>& input, event& v) noexcept;
+    [[nodiscard]] bool starts_small_message(std::span<std::byte const> input) const noexcept;
+    void small_message(std::span<std::byte>& input, event& v) noexcept;
     [[nodiscard]] errc begin_frame(frame_header const& h) noexcept;
-    [[nodiscard]] event data(std::span<std::byte>& input) noexcept;
+    void data(std::span<std::byte>& input, event& v) noexcept;
+    void control(frame_header const& h, std::span<std::byte> payload, std::span<std::byte>& input, event& v) noexcept;
+    void fail(errc e, std::span<std::byte>& input, event& v) noexcept;
 
     limits const* limits_;
     std::uint64_t length_ = 0;    // of the data frame under way
@@ -151,6 +157,36 @@ private:
     bool close_received_ : 1 = false;
     bool close_sent_ : 1 = false;
 };
+
+inline errc session::start_frame(opcode& op, bool fin) noexcept
+{
+    if (close_sent_) return errc::send_after_close;
+    switch (op) {
+    case opcode::close:
+        if (!fin) return errc::send_control_fragmented;
+        close_sent_ = true;
+        return errc::ok;
+    case opcode::ping:
+    case opcode::pong:
+        return fin ? errc::ok : errc::send_control_fragmented;
+    case opcode::continuation:
+        if (!sending_message()) return errc::send_no_message;
+        break;
+    case opcode::text:
+    case opcode::binary:
+        if (!sending_message()) {
+            if (!fin) sending_ = op;
+            return errc::ok;
+        }
+        if (op != sending_) return errc::send_interleaved;
+        op = opcode::continuation;
+        break;
+    default:
+        return errc::send_reserved_opcode;
+    }
+    if (fin) sending_ = opcode::continuation;
+    return errc::ok;
+}
 
 static_assert(sizeof(session) <= 64, "an idle connection's memory is a promise");
 

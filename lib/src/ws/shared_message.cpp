@@ -14,7 +14,7 @@ namespace {
 std::uint8_t write_header_before(std::byte* payload, proto::frame_header const& h) noexcept
 {
     std::array<std::byte, proto::max_header_size> header;
-    std::size_t const n = proto::write_header(h, header);
+    std::size_t const n = proto::write_header(h, header.data());
     std::memcpy(payload - n, header.data(), n);
     return static_cast<std::uint8_t>(n);
 }
@@ -121,7 +121,7 @@ shared_message shared_message::make(opcode op, std::span<std::byte const> payloa
     h.op = rep->op;
     h.length = payload.size();
     std::array<std::byte, proto::max_header_size> header;
-    rep->header_size = static_cast<std::uint8_t>(proto::write_header(h, header));
+    rep->header_size = static_cast<std::uint8_t>(proto::write_header(h, header.data()));
     std::memcpy(rep->storage(), header.data(), rep->header_size);
     if (!payload.empty())
         std::memcpy(rep->storage() + rep->header_size, payload.data(), payload.size());
