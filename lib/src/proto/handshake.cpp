@@ -20,20 +20,21 @@ constexpr std::size_t max_subprotocols = 64; // names are compared pairwise
 // Base64 of exactly 16 bytes, in its one canonical form: the last character before the padding carries two bits.
 bool is_key(std::string_view key) noexcept
 {
-    constexpr std::string_view alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    auto const in_alphabet = [](char c) {
+        return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
+    };
     return key.size() == 24 && key.substr(22) == "==" && std::string_view{"AQgw"}.find(key[21]) != key.npos &&
-           key.substr(0, 22).find_first_not_of(alphabet) == key.npos;
+           std::all_of(key.begin(), key.begin() + 22, in_alphabet);
 }
 
 // A Host field may not hold what parse_authority() refuses; an absolute form repeats it (RFC 9112 section 3.2.2).
 errc check_target_and_host(request_head const& request) noexcept
 {
-    auto const hosts = request.fields.count("Host");
-    if (hosts > 1) return errc::host_duplicate;
-    if (hosts == 0 && request.version.minor != 0) return errc::host_missing;
-    auto const host = request.fields.find("Host");
+    auto const host = request.fields.all("Host");
+    if (host.lines > 1) return errc::host_duplicate;
+    if (host.lines == 0 && request.version.minor != 0) return errc::host_missing;
     authority parsed;
-    if (host && parse_authority(*host, parsed) != errc::ok) return errc::host_invalid;
+    if (host.lines == 1 && parse_authority(host.first, parsed) != errc::ok) return errc::host_invalid;
 
     auto target = request.target;
     if (target.starts_with('/')) return errc::ok;
@@ -46,18 +47,18 @@ errc check_target_and_host(request_head const& request) noexcept
     target.remove_prefix(mark + 3);
     target = target.substr(0, target.find_first_of("/?"));
     if (parse_authority(target, parsed) != errc::ok) return errc::target_form;
-    return !host || equal_ignoring_case(target, *host) ? errc::ok : errc::host_mismatch;
+    return host.lines == 0 || equal_ignoring_case(target, host.first) ? errc::ok : errc::host_mismatch;
 }
 
 // How long the body is (RFC 9112 section 6): anything two readers could read differently is refused.
 errc check_framing(request_head const& request) noexcept
 {
-    auto const lengths = request.fields.count("Content-Length");
+    auto const length = request.fields.all("Content-Length");
     auto const encodings = request.fields.count("Transfer-Encoding");
-    if (lengths != 0 && encodings != 0) return errc::length_and_encoding;
-    if (lengths > 1) return errc::content_length_invalid;
-    if (lengths == 1) {
-        auto const text = *request.fields.find("Content-Length");
+    if (length.lines != 0 && encodings != 0) return errc::length_and_encoding;
+    if (length.lines > 1) return errc::content_length_invalid;
+    if (length.lines == 1) {
+        auto const text = length.first;
         if (text.empty() || text.size() > 19 || text.find_first_not_of("0123456789") != text.npos ||
             (text.size() == 19 && text > "9223372036854775807"))
             return errc::content_length_invalid;
@@ -124,9 +125,12 @@ std::optional<std::array<char, 28>> accept_key(std::string_view key) noexcept
     if (key.size() > 64) return std::nullopt;
     std::copy(key.begin(), key.end(), text.begin());
     std::copy(guid.begin(), guid.end(), text.begin() + static_cast<std::ptrdiff_t>(key.size()));
+    // Fetched once: what EVP_sha1() gives is looked up, under locks, each time that it is used.
+    static EVP_MD const* const fetched = EVP_MD_fetch(nullptr, "SHA1", nullptr);
+    auto const* const sha1 = fetched ? fetched : EVP_sha1();
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
     unsigned size = 0;
-    if (EVP_Digest(text.data(), key.size() + guid.size(), digest.data(), &size, EVP_sha1(), nullptr) != 1 || size != 20)
+    if (EVP_Digest(text.data(), key.size() + guid.size(), digest.data(), &size, sha1, nullptr) != 1 || size != 20)
         return std::nullopt;
     std::array<unsigned char, 29> base64; // EVP_EncodeBlock ends its output with a NUL
     EVP_EncodeBlock(base64.data(), digest.data(), 20);
@@ -187,15 +191,15 @@ errc check_upgrade(request_head const& request) noexcept
     if (fields.has_token("Connection", "close")) return errc::connection_close;
     if (has_body(fields)) return errc::body_on_upgrade;
 
-    auto const versions = fields.count("Sec-WebSocket-Version");
-    if (versions == 0) return errc::version_missing;
-    if (versions > 1) return errc::version_duplicate;
-    if (*fields.find("Sec-WebSocket-Version") != "13") return errc::version_unsupported;
+    auto const version = fields.all("Sec-WebSocket-Version");
+    if (version.lines == 0) return errc::version_missing;
+    if (version.lines > 1) return errc::version_duplicate;
+    if (version.first != "13") return errc::version_unsupported;
 
-    auto const keys = fields.count("Sec-WebSocket-Key");
-    if (keys == 0) return errc::key_missing;
-    if (keys > 1) return errc::key_duplicate;
-    if (!is_key(*fields.find("Sec-WebSocket-Key"))) return errc::key_invalid;
+    auto const key = fields.all("Sec-WebSocket-Key");
+    if (key.lines == 0) return errc::key_missing;
+    if (key.lines > 1) return errc::key_duplicate;
+    if (!is_key(key.first)) return errc::key_invalid;
     if (fields.count("Origin") > 1) return errc::origin_duplicate;
     return valid_extensions(fields) ? errc::ok : errc::extension_invalid;
 }
@@ -293,22 +297,21 @@ errc check_response(response_head const& response, client_request const& sent, a
     auto const& fields = response.fields;
     if (response.status != 101) return errc::status_not_101;
     if (response.version.minor == 0) return errc::response_http_1_0;
-    if (fields.count("Upgrade") != 1 || !equal_ignoring_case(*fields.find("Upgrade"), "websocket"))
-        return errc::response_upgrade;
+    auto const upgrade = fields.all("Upgrade");
+    if (upgrade.lines != 1 || !equal_ignoring_case(upgrade.first, "websocket")) return errc::response_upgrade;
     if (!fields.has_token("Connection", "upgrade")) return errc::response_connection;
 
-    auto const accepts = fields.count("Sec-WebSocket-Accept");
-    if (accepts == 0) return errc::accept_missing;
-    if (accepts > 1) return errc::accept_duplicate;
+    auto const accept = fields.all("Sec-WebSocket-Accept");
+    if (accept.lines == 0) return errc::accept_missing;
+    if (accept.lines > 1) return errc::accept_duplicate;
     auto const expected = accept_key(sent.key);
     if (!expected) return errc::hash_unavailable;
-    if (*fields.find("Sec-WebSocket-Accept") != std::string_view{expected->data(), expected->size()})
-        return errc::accept_mismatch;
+    if (accept.first != std::string_view{expected->data(), expected->size()}) return errc::accept_mismatch;
 
     if (!valid_extensions(fields)) return errc::extension_invalid;
     // Each extension was offered, and is there once.
     errc bad = errc::ok;
-    auto const lines = fields.count("Sec-WebSocket-Extensions");
+    auto const extensions = fields.all("Sec-WebSocket-Extensions");
     std::array<std::string_view, 8> seen;
     std::size_t count = 0;
     fields.each_element("Sec-WebSocket-Extensions", [&](std::string_view element) {
@@ -324,14 +327,14 @@ errc check_response(response_head const& response, client_request const& sent, a
         return bad == errc::ok;
     });
     if (bad != errc::ok) return bad;
-    if (lines > 1) return errc::extension_duplicate;
+    if (extensions.lines > 1) return errc::extension_duplicate;
 
     accepted a;
-    a.extensions = fields.find("Sec-WebSocket-Extensions").value_or("");
-    auto const protocols = fields.count("Sec-WebSocket-Protocol");
-    if (protocols > 1) return errc::response_subprotocol_multiple;
-    if (protocols == 1) {
-        a.subprotocol = *fields.find("Sec-WebSocket-Protocol");
+    a.extensions = extensions.first;
+    auto const protocol = fields.all("Sec-WebSocket-Protocol");
+    if (protocol.lines > 1) return errc::response_subprotocol_multiple;
+    if (protocol.lines == 1) {
+        a.subprotocol = protocol.first;
         if (a.subprotocol.find(',') != a.subprotocol.npos) return errc::response_subprotocol_multiple;
         auto const offer = list_range{sent.subprotocols};
         bool offered = false;

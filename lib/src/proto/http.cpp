@@ -133,19 +133,30 @@ void field_range::iterator::advance() noexcept
     rest_.remove_prefix(end + 2);
 }
 
-std::optional<std::string_view> field_range::find(std::string_view name) const noexcept
+// A dozen look-ups make a handshake: lines of other names are left as soon as that is seen.
+std::optional<std::string_view> field_range::next(std::string_view& rest, std::string_view name) noexcept
 {
-    for (auto const& f : *this)
-        if (equal_ignoring_case(f.name, name)) return f.value;
+    for (std::size_t end = 0; (end = rest.find('\r')) != rest.npos;) { // which no value has in it
+        auto const line = rest.substr(0, end);
+        rest.remove_prefix(std::min(end + 2, rest.size()));
+        if (line.size() > name.size() && line[name.size()] == ':' && equal_ignoring_case(line.substr(0, name.size()), name))
+            return trim(line.substr(name.size() + 1));
+    }
     return std::nullopt;
 }
 
-std::size_t field_range::count(std::string_view name) const noexcept
+std::optional<std::string_view> field_range::find(std::string_view name) const noexcept
 {
-    std::size_t n = 0;
-    for (auto const& f : *this)
-        n += equal_ignoring_case(f.name, name) ? 1 : 0;
-    return n;
+    auto rest = lines_;
+    return next(rest, name);
+}
+
+field_range::occurrences field_range::all(std::string_view name) const noexcept
+{
+    occurrences found;
+    for (auto rest = lines_; auto const value = next(rest, name);)
+        if (found.lines++ == 0) found.first = *value;
+    return found;
 }
 
 bool field_range::has_token(std::string_view name, std::string_view token) const noexcept

@@ -147,19 +147,23 @@ public:
     // Value of the first field of this name.
     [[nodiscard]] std::optional<std::string_view> find(std::string_view name) const noexcept;
 
-    // Lines with this name.
-    [[nodiscard]] std::size_t count(std::string_view name) const noexcept;
+    // Lines with this name, and the value of the first.
+    struct occurrences
+    {
+        std::size_t lines = 0;
+        std::string_view first;
+    };
+    [[nodiscard]] occurrences all(std::string_view name) const noexcept;
+    [[nodiscard]] std::size_t count(std::string_view name) const noexcept { return all(name).lines; }
 
     // Calls visit(std::string_view) with each element of the lists in all lines of this name, as if the lines were
     // joined by commas (RFC 9110 section 5.3), until it returns false. Returns false if it did.
     template <typename Visit>
     bool each_element(std::string_view name, Visit&& visit) const
     {
-        for (auto const& f : *this) {
-            if (!equal_ignoring_case(f.name, name)) continue;
-            for (auto element : list_range{f.value})
+        for (auto rest = lines_; auto const value = next(rest, name);)
+            for (auto element : list_range{*value})
                 if (!visit(element)) return false;
-        }
         return true;
     }
 
@@ -167,6 +171,9 @@ public:
     [[nodiscard]] bool has_token(std::string_view name, std::string_view token) const noexcept;
 
 private:
+    // Value of the next field of this name in `rest`, which is shortened by all that comes before and by itself.
+    [[nodiscard]] static std::optional<std::string_view> next(std::string_view& rest, std::string_view name) noexcept;
+
     std::string_view lines_;
 };
 
