@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <mutex>
+#include <numeric>
 #include <set>
 #include <thread>
 #include <vector>
@@ -582,6 +583,63 @@ TEST_CASE("operations that complete at once let the loop have its turn after som
         stop = true;
         co_await all.join();
     }());
+}
+
+TEST_CASE("where very many send at once the loop looks at other things between, which go first", "[loop]")
+{
+    struct end final : detail::turn_end
+    {
+        explicit end(std::vector<int>& in, int n) : order(&in), number(n)
+        {
+            call = [](turn_end& e) noexcept { static_cast<end&>(e).order->push_back(static_cast<end&>(e).number); };
+        }
+        std::vector<int>* order;
+        int number;
+    };
+    struct part
+    {
+        static task<> next_turn()
+        {
+            event posted;
+            this_loop().post([&posted] { posted.set(); });
+            (void)co_await posted.wait();
+        }
+        static task<> root()
+        {
+            auto& loop = detail::loop_core::require();
+            std::vector<int> ran;
+            ran.reserve(4000); // they run in noexcept functions
+            std::vector<end> crowd;
+            for (int i = 0; i < 3000; ++i)
+                crowd.emplace_back(ran, i);
+            for (auto& e : crowd)
+                loop.at_turn_end(e);
+            co_await next_turn();
+            CHECK(ran.size() == 512);
+            end newcomer(ran, -1);
+            loop.at_turn_end(newcomer);
+            co_await next_turn();
+            CHECK(ran.size() == 1024);
+            CHECK(ran[512] == -1);
+            std::vector<end> others; // however many come, those that wait have half of the time
+            for (int i = 0; i < 600; ++i)
+                others.emplace_back(ran, 10'000 + i);
+            for (auto& e : others)
+                loop.at_turn_end(e);
+            co_await next_turn();
+            REQUIRE(ran.size() == 1536);
+            CHECK(ran[1024] == 10'000);
+            CHECK(ran[1024 + 255] == 10'255);
+            CHECK(ran[1024 + 256] == 1023);
+            while (crowd.back().queued || others.back().queued)
+                co_await next_turn();
+            std::erase_if(ran, [](int n) { return n < 0 || n >= 10'000; });
+            std::vector<int> in_order(3000);
+            std::iota(in_order.begin(), in_order.end(), 0);
+            CHECK(ran == in_order);
+        }
+    };
+    run_well(part::root());
 }
 
 TEST_CASE("options out of range are refused with a line that says what may be", "[run]")

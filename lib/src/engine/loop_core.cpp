@@ -18,6 +18,7 @@ namespace detail {
 namespace {
 constexpr std::size_t batch_threshold = 16; // turn ends; fewer sends are done at once, more are submitted together
 constexpr std::size_t ready_budget = 4096;  // coroutines resumed before I/O is looked at again
+constexpr std::size_t turn_end_budget = 512; // and ends of turns, most of which send: each takes microseconds
 constexpr auto last_moment = std::chrono::seconds(1); // for what is closing, after the drain's end
 constexpr std::uint32_t frame_header_room = 64; // so that a frame of a buffer's size lies in one buffer with its header
 
@@ -153,7 +154,7 @@ void loop_core::turn(bool may_wait)
     run_turn_ends();
 
     std::chrono::nanoseconds limit{0};
-    if (may_wait && ready_.empty() && (draining_ ? retained_ > 0 : !root_done_)) {
+    if (may_wait && ready_.empty() && late_turn_ends_.empty() && (draining_ ? retained_ > 0 : !root_done_)) {
         limit = std::chrono::nanoseconds{-1};
         if (std::int64_t const tick = timers_.next(); tick != engine::timer_wheel::never)
             limit = std::max(std::chrono::nanoseconds{0}, start_ + std::chrono::milliseconds(tick) - clock::now());
@@ -200,15 +201,26 @@ void loop_core::run_ready()
 
 void loop_core::run_turn_ends() noexcept
 {
-    batching_ = with::batching && turn_end_count_ > batch_threshold && engine_->kind() == engine_kind::uring;
-    turn_end_count_ = 0;
-    while (turn_end* entry = turn_end_head_) {
-        turn_end_head_ = entry->next;
-        if (!turn_end_head_)
-            turn_end_tail_ = nullptr;
-        entry->queued = false;
-        entry->call(*entry);
+    std::size_t const due = turn_ends_.size() + late_turn_ends_.size();
+    batching_ = with::batching && due > batch_threshold && engine_->kind() == engine_kind::uring;
+    // A message to all of very many members must not keep the others waiting: what has come since goes first, but for half
+    // of the time.
+    std::size_t const owed = std::min(late_turn_ends_.size(), turn_end_budget / 2);
+    std::size_t const ran = run_some(turn_ends_, turn_end_budget - owed);
+    run_some(late_turn_ends_, turn_end_budget - ran);
+    late_turn_ends_.append(turn_ends_);
+}
+
+/// Gives how many.
+std::size_t loop_core::run_some(turn_end_list& of, std::size_t most) noexcept
+{
+    std::size_t ran = 0;
+    for (; ran < most && !of.empty(); ++ran) {
+        turn_end& entry = of.pop();
+        entry.queued = false;
+        entry.call(entry);
     }
+    return ran;
 }
 
 void loop_core::arm(timer_node& node, clock::time_point when) noexcept

@@ -19,12 +19,51 @@ namespace wring::detail {
 struct shared_run;
 
 /// Something that wants to be called once at the end of this turn, when the ready coroutines have run: how
-/// frames written in one turn leave in one send.
+/// frames written in one turn leave in one send. Where very many want to be, it is the end of a turn soon after.
 struct turn_end
 {
     turn_end* next = nullptr;
     void (*call)(turn_end&) noexcept = nullptr;
     bool queued = false; // last: what derives from this may use the bytes behind it
+};
+
+/// These in order.
+class turn_end_list
+{
+public:
+    [[nodiscard]] bool empty() const noexcept { return !head_; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    void push(turn_end& entry) noexcept
+    {
+        entry.next = nullptr;
+        (tail_ ? tail_->next : head_) = &entry;
+        tail_ = &entry;
+        ++size_;
+    }
+    turn_end& pop() noexcept
+    {
+        turn_end& first = *head_;
+        head_ = first.next;
+        if (!head_)
+            tail_ = nullptr;
+        --size_;
+        return first;
+    }
+    /// Moves all of `others` behind.
+    void append(turn_end_list& others) noexcept
+    {
+        if (others.empty())
+            return;
+        (tail_ ? tail_->next : head_) = others.head_;
+        tail_ = others.tail_;
+        size_ += others.size_;
+        others = {};
+    }
+
+private:
+    turn_end* head_ = nullptr;
+    turn_end* tail_ = nullptr;
+    std::size_t size_ = 0;
 };
 
 /// What belongs to a loop and must not outlive it.
@@ -66,12 +105,8 @@ public:
 
     void at_turn_end(turn_end& entry) noexcept
     {
-        if (std::exchange(entry.queued, true))
-            return;
-        entry.next = nullptr;
-        (turn_end_tail_ ? turn_end_tail_->next : turn_end_head_) = &entry;
-        turn_end_tail_ = &entry;
-        ++turn_end_count_;
+        if (!std::exchange(entry.queued, true))
+            turn_ends_.push(entry);
     }
     /// Whether so many ends are due in this turn that sends are better submitted together than done one by one.
     [[nodiscard]] bool batching() const noexcept { return batching_; }
@@ -130,6 +165,7 @@ private:
     void run_posted() noexcept; // an exception in there ends the process
     void run_ready();
     void run_turn_ends() noexcept;
+    static std::size_t run_some(turn_end_list& of, std::size_t most) noexcept;
     void drain_expired(timer_node& limit) noexcept;
     void child_done(promise_base&) noexcept override { root_done_ = true; }
 
@@ -144,9 +180,8 @@ private:
     mutable bool now_is_old_ = false;
     engine::timer_wheel timers_;
     std::shared_ptr<loop_mailbox> mailbox_;
-    turn_end* turn_end_head_ = nullptr;
-    turn_end* turn_end_tail_ = nullptr;
-    std::size_t turn_end_count_ = 0;
+    turn_end_list turn_ends_;
+    turn_end_list late_turn_ends_; ///< for which this turn had no time
     std::size_t retained_ = 0;
     std::array<std::size_t, 4> retained_of_{};
     stop_state stop_;
