@@ -244,7 +244,7 @@ TEST_CASE("reads of a large frame that are canceled at every moment lose nothing
                 INFO(name_of(k) << ", by frames: " << by_frames << ", canceled after " << patience << " turns");
                 on_loop([](kind where, bool frames, int n) -> task<> {
                     auto both = co_await raw_client(where);
-                    std::string text(500'000, ' ');
+                    std::string text(800'000, ' ');
                     for (std::size_t i = 0; i < text.size(); ++i)
                         text[i] = static_cast<char>('a' + i % 23 + i / 70'000 % 3);
                     scope sending;

@@ -207,7 +207,8 @@ private:
     void on_timer() noexcept;
     void want_turn_end() noexcept { loop_.at_turn_end(*this); }
 
-    work& need_work();
+    work& need_work() { return work_ ? *work_ : make_work(); }
+    work& make_work();
     [[nodiscard]] bool have_work() noexcept;
     [[nodiscard]] bool sends_message() const noexcept { return work_ && work_->session.sending_message(); }
     [[nodiscard]] bool receives_compressed() const noexcept { return work_ && work_->session.receiving_compressed(); }
@@ -218,6 +219,7 @@ private:
 
     // read_path.cpp
     [[nodiscard]] bool complete(reading& op) noexcept;
+    [[nodiscard]] bool nothing_to_read() const noexcept;
     [[nodiscard]] bool complete_frame(reading& op);
     [[nodiscard]] bool complete_message(reading& op);
     void assemble(piece const& p, std::size_t n);
@@ -226,7 +228,8 @@ private:
     void receive_rest(reading const& op) noexcept;
     void serve_reader() noexcept;
     void cancel(reading& op) noexcept;
-    [[nodiscard]] bool next_piece(piece& out);
+    [[nodiscard]] bool next_piece(piece& out) { return work_->pieces_head ? next_kept(out), true : pull(out, true); }
+    void next_kept(piece& out);
     [[nodiscard]] bool pull(piece& out, bool wanted);
     void trace_received(proto::event const& e) const noexcept;
     void put_back(piece&& p);

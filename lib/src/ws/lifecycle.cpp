@@ -75,11 +75,10 @@ connection_core::~connection_core()
     loop_.drop();
 }
 
-connection_core::work& connection_core::need_work()
+connection_core::work& connection_core::make_work()
 {
-    if (!work_)
-        work_ = std::make_unique<work>(client_ ? proto::role::client : proto::role::server, settings_->limits,
-                                       static_cast<bool>(agreed_));
+    work_ = std::make_unique<work>(client_ ? proto::role::client : proto::role::server, settings_->limits,
+                                   static_cast<bool>(agreed_));
     return *work_;
 }
 

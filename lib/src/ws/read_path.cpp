@@ -10,9 +10,81 @@
 namespace wring::detail {
 
 namespace {
-constexpr std::uint64_t worth_receiving_directly = 32 * 1024; // bytes that a frame lacks
-constexpr std::size_t first_part = 16 * 1024;   // received so
-constexpr std::size_t largest_part = 256 * 1024; // ... for read_frame(), which gives such a frame in parts
+constexpr std::uint64_t worth_receiving_directly = 512 * 1024; // bytes that a frame lacks: fewer gain nothing
+constexpr std::size_t first_part = 16 * 1024; // received so
+}
+
+inline bool connection_core::complete_frame(reading& op)
+{
+    std::size_t const most = loop_.blocks().capacity();
+    auto give_assembled = [&](bool fin) {
+        op.give(work_->assembly_starts ? work_->assembly_op : ws::opcode::continuation, fin, work_->assembly.bytes());
+        work_->assembly_given = true;
+        return true;
+    };
+    if (work_->assembly.size() >= most) // read() had come so far when it was canceled
+        return give_assembled(false);
+    for (piece p; next_piece(p);) {
+        // The rest of a frame is given as it lies there; so are the large parts of a frame too large to come whole.
+        if (work_->assembly.empty() && (p.frame_end || (p.large_frame && p.payload.size() >= most / 4))) {
+            op.give(p.message_start ? p.op : ws::opcode::continuation, p.message_end, p.payload);
+            work_->view = std::move(p.block);
+            return true;
+        }
+        std::size_t const n = std::min(most - work_->assembly.size(), p.payload.size());
+        assemble(p, n);
+        if (n < p.payload.size()) {
+            p.payload = p.payload.subspan(n);
+            p.message_start = false;
+            put_back(std::move(p));
+            return give_assembled(false);
+        }
+        if (p.frame_end || work_->assembly.size() == most)
+            return give_assembled(p.message_end);
+    }
+    return false;
+}
+
+inline bool connection_core::complete_message(reading& op)
+{
+    for (piece p; next_piece(p);) {
+        if (work_->assembly.empty() && p.message_end) {
+            op.give(p.op, true, p.payload);
+            work_->view = std::move(p.block);
+            return true;
+        }
+        assemble(p, p.payload.size());
+        if (p.message_end) {
+            op.give(work_->assembly_op, true, work_->assembly.bytes());
+            work_->assembly_given = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+// What pull() would find, and the rest of a reader's way with it, most often, when it comes to wait.
+inline bool connection_core::nothing_to_read() const noexcept
+{
+    return transport_ && transport_->inbound().empty() && !transport_->ended() && !paused_ &&
+           (!work_ || (!work_->pieces_head && !work_->session.frame_remaining() && work_->assembly.empty())) && !deflate();
+}
+
+bool connection_core::complete(reading& op) noexcept
+{
+    if (!end_ && nothing_to_read())
+        return false;
+    try {
+        if (work_ && (op.whole_ ? complete_message(op) : complete_frame(op)))
+            return true;
+    } catch (std::bad_alloc const&) {
+        fail_with_no_memory();
+    }
+    if (!end_ && work_)
+        receive_rest(op);
+    if (end_)
+        op.outcome_ = reading::outcome::ended;
+    return static_cast<bool>(end_);
 }
 
 bool connection_core::start(reading& op, std::coroutine_handle<> h, context const& env) noexcept
@@ -79,38 +151,22 @@ void connection_core::on_readable() noexcept
         want_turn_end();
 }
 
-bool connection_core::complete(reading& op) noexcept
-{
-    try {
-        if (work_ && (op.whole_ ? complete_message(op) : complete_frame(op)))
-            return true;
-    } catch (std::bad_alloc const&) {
-        fail_with_no_memory();
-    }
-    if (!end_ && work_)
-        receive_rest(op);
-    if (end_)
-        op.outcome_ = reading::outcome::ended;
-    return static_cast<bool>(end_);
-}
-
-// The rest of a large frame is received where it is to lie, rather than copied out of blocks of the loop's. First the
-// receive under way must have ended: what it still brings comes before.
+// The rest of a large frame is received where read() wants it to lie, rather than copied out of blocks of the loop's;
+// read_frame() gives it in parts as they lie in these. First the receive under way must have ended: what it still brings
+// comes before.
 void connection_core::receive_rest(reading const& op) noexcept
 {
     auto const rest = work_->session.frame_remaining();
-    if (!with::direct_receive || rest < worth_receiving_directly || paused_ || work_->session.receiving_compressed() ||
-        !transport_->receives_directly())
+    if (!with::direct_receive || !op.whole_ || rest < worth_receiving_directly || paused_ ||
+        work_->session.receiving_compressed() || !transport_->receives_directly())
         return;
     if (!std::exchange(direct_, true))
         transport_->pause_receiving();
     if (!transport_->rests())
         return; // on_readable() comes when it does
     // Memory grows with what has been received, never with what a header promises.
-    bool const join = op.whole_ && work_->assembly.size() > 0;
-    std::uint64_t const most =
-        op.whole_ ? 3 * work_->assembly.size() : std::min<std::uint64_t>(3 * work_->session.frame_received(), largest_part);
-    auto const n = static_cast<std::size_t>(std::min(rest, std::max<std::uint64_t>(first_part, most)));
+    bool const join = work_->assembly.size() > 0;
+    auto const n = static_cast<std::size_t>(std::min<std::uint64_t>(rest, std::max(first_part, 3 * work_->assembly.size())));
     try {
         engine::block_ref into;
         if (join)
@@ -138,55 +194,6 @@ void connection_core::serve_reader() noexcept
     reader_->wake();
 }
 
-bool connection_core::complete_frame(reading& op)
-{
-    std::size_t const most = loop_.blocks().capacity();
-    auto give_assembled = [&](bool fin) {
-        op.give(work_->assembly_starts ? work_->assembly_op : ws::opcode::continuation, fin, work_->assembly.bytes());
-        work_->assembly_given = true;
-        return true;
-    };
-    if (work_->assembly.size() >= most) // read() had come so far when it was canceled
-        return give_assembled(false);
-    for (piece p; next_piece(p);) {
-        // The rest of a frame is given as it lies there; so are the large parts of a frame too large to come whole.
-        if (work_->assembly.empty() && (p.frame_end || (p.large_frame && p.payload.size() >= most / 4))) {
-            op.give(p.message_start ? p.op : ws::opcode::continuation, p.message_end, p.payload);
-            work_->view = std::move(p.block);
-            return true;
-        }
-        std::size_t const n = std::min(most - work_->assembly.size(), p.payload.size());
-        assemble(p, n);
-        if (n < p.payload.size()) {
-            p.payload = p.payload.subspan(n);
-            p.message_start = false;
-            put_back(std::move(p));
-            return give_assembled(false);
-        }
-        if (p.frame_end || work_->assembly.size() == most)
-            return give_assembled(p.message_end);
-    }
-    return false;
-}
-
-bool connection_core::complete_message(reading& op)
-{
-    for (piece p; next_piece(p);) {
-        if (work_->assembly.empty() && p.message_end) {
-            op.give(p.op, true, p.payload);
-            work_->view = std::move(p.block);
-            return true;
-        }
-        assemble(p, p.payload.size());
-        if (p.message_end) {
-            op.give(work_->assembly_op, true, work_->assembly.bytes());
-            work_->assembly_given = true;
-            return true;
-        }
-    }
-    return false;
-}
-
 void connection_core::assemble(piece const& p, std::size_t n)
 {
     if (work_->assembly.empty()) {
@@ -198,24 +205,22 @@ void connection_core::assemble(piece const& p, std::size_t n)
                      agreed_ ? assembly::growth::in_place : assembly::growth::doubled);
 }
 
-bool connection_core::next_piece(piece& out)
+// What was parsed before anybody asked for it.
+void connection_core::next_kept(piece& out)
 {
-    if (piece* p = work_->pieces_head) {
-        work_->pieces_head = p->next;
-        if (!work_->pieces_head) {
-            work_->pieces_tail = nullptr;
-            work_->ahead.reset();
-        }
-        work_->unread -= p->payload.size() + sizeof(piece);
-        out = std::move(*p);
-        out.next = nullptr;
-        p->~piece();
-        frame_deallocate(p, sizeof(piece));
-        if (paused_ && work_->unread <= settings_->read_limit / 2 && transport_)
-            listen_again();
-        return true;
+    piece* const p = work_->pieces_head;
+    work_->pieces_head = p->next;
+    if (!work_->pieces_head) {
+        work_->pieces_tail = nullptr;
+        work_->ahead.reset();
     }
-    return pull(out, true);
+    work_->unread -= p->payload.size() + sizeof(piece);
+    out = std::move(*p);
+    out.next = nullptr;
+    p->~piece();
+    frame_deallocate(p, sizeof(piece));
+    if (paused_ && work_->unread <= settings_->read_limit / 2 && transport_)
+        listen_again();
 }
 
 void connection_core::trace_received(proto::event const& e) const noexcept

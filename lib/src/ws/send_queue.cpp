@@ -60,20 +60,14 @@ void send_queue::pop() noexcept
     destroy(s);
 }
 
-std::byte* send_queue::extend(std::size_t n, engine::block_pool& pool)
+void send_queue::make_room(std::size_t n, engine::block_pool& pool)
 {
-    if (!tail_ || room() < n) {
-        // The more is queued, the larger the next piece: at most, with its head, one of the free lists' largest class.
-        constexpr std::size_t first_room = 2048 - sizeof(segment);
-        constexpr std::size_t most_room = 4096 - sizeof(segment);
-        std::size_t const wanted = tail_ ? std::min(most_room, std::max(first_room, size_)) : first_room;
-        segment* const large = n > most_room ? make_in_block(n, pool) : nullptr;
-        push(large ? large : make(std::max(wanted, n)));
-    }
-    std::byte* const at = tail_->end;
-    tail_->end += n;
-    size_ += n;
-    return at;
+    // The more is queued, the larger the next piece: at most, with its head, one of the free lists' largest class.
+    constexpr std::size_t first_room = 2048 - sizeof(segment);
+    constexpr std::size_t most_room = 4096 - sizeof(segment);
+    std::size_t const wanted = tail_ ? std::min(most_room, std::max(first_room, size_)) : first_room;
+    segment* const large = n > most_room ? make_in_block(n, pool) : nullptr;
+    push(large ? large : make(std::max(wanted, n)));
 }
 
 send_queue::segment* send_queue::refer_to(std::span<std::byte const> bytes)

@@ -37,7 +37,13 @@ public:
         return tail_ ? static_cast<std::size_t>(tail_->limit - tail_->end) : 0;
     }
     /// Room for `n` bytes at the end, to be written at once.
-    [[nodiscard]] std::byte* extend(std::size_t n, engine::block_pool& pool);
+    [[nodiscard]] std::byte* extend(std::size_t n, engine::block_pool& pool)
+    {
+        if (room() < n)
+            make_room(n, pool);
+        size_ += n;
+        return std::exchange(tail_->end, tail_->end + n);
+    }
     /// Refers to bytes that others refer to as well. Such as lie behind the last ones in one piece become part of it.
     void add(std::span<std::byte const> bytes, shared_bytes& in);
     /// What the last bytes lie in, where that is such.
@@ -123,6 +129,7 @@ private:
         [[nodiscard]] std::byte* memory() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
     };
 
+    void make_room(std::size_t n, engine::block_pool& pool);
     static segment* make(std::size_t room);
     segment* refer_to(std::span<std::byte const> bytes);
     static segment* make_in_block(std::size_t room, engine::block_pool& pool) noexcept;

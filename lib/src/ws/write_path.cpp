@@ -35,6 +35,38 @@ void destroy(T* p) noexcept
 }
 } // namespace
 
+void connection_core::trace_sent(parts const& f) const noexcept
+{
+    proto::frame_header h;
+    h.op = f.op;
+    h.fin = f.fin;
+    h.rsv1 = f.rsv1;
+    h.length = f.payload.size();
+    trace::frame(*transport_, trace::direction::sent, h, f.payload);
+}
+
+// ---- a frame into the queue: inline, as every small one passes here ----------------------------------------------
+
+inline std::byte* connection_core::queue_header(parts const& f, proto::mask_key key, std::size_t room)
+{
+    if (trace::frames)
+        trace_sent(f);
+    std::byte* const at = work_->queue.extend(proto::header_size(f.payload.size(), client_) + room, loop_.blocks());
+    return at + work_->session.encode_header(f.op, f.fin, f.rsv1, f.payload.size(), key, at);
+}
+
+void connection_core::queue_frame(parts const& f)
+{
+    auto const key = client_ ? fresh_mask() : proto::mask_key{};
+    std::byte* const at = queue_header(f, key, f.payload.size());
+    if (f.payload.empty())
+        return;
+    if (client_)
+        proto::mask_copy(at, f.payload, key);
+    else
+        std::memcpy(at, f.payload.data(), f.payload.size());
+}
+
 // `keeper` has the payload's bytes: a block, or the waiting writer.
 template <class Keeper>
 void connection_core::queue_reference(parts const& f, proto::mask_key key, Keeper&& keeper)
@@ -56,6 +88,41 @@ connection_core::parts connection_core::begin_frame(outgoing_frame const& f) noe
     (void)work_->session.start_frame(op, f.fin); // may_queue() has checked
     want_turn_end();
     return {op, f.fin, false, f.payload};
+}
+
+// Whether a frame may join the queue now: there is room, and no other message is half-way.
+inline bool connection_core::may_queue(ws::opcode op) const noexcept
+{
+    bool const room = settings_->send_limit == 0 || work_->queue.size() < settings_->send_limit;
+    return room && (op == ws::opcode::continuation) == work_->session.sending_message();
+}
+
+// The block of what was read last, where `bytes` are of it and large enough to be worth the whole block.
+engine::block_ref connection_core::holder_of(std::span<std::byte const> bytes) const noexcept
+{
+    for (engine::block_ref const* held : std::initializer_list<engine::block_ref const*>{&work_->view, &work_->assembly.block()}) {
+        engine::block* const b = held->get();
+        if (b && bytes.size() >= b->capacity / 2 && b->holds(bytes))
+            return engine::block_ref::share(b);
+    }
+    return {};
+}
+
+// Queues a frame whose writer need not wait: its payload is compressed or copied, or the block that holds it is kept.
+// False, and nothing done, for a large one that lies elsewhere.
+inline bool connection_core::queue_at_once(outgoing_frame const& f)
+{
+    if (agreed_ && compresses(f) && queue_compressed(f))
+        return true;
+    if (f.payload.size() < large_payload || client_) { // a client's is masked on its way into the queue
+        queue_frame(begin_frame(f));
+        return true;
+    }
+    engine::block_ref holder = holder_of(f.payload);
+    if (!holder)
+        return false;
+    queue_reference(begin_frame(f), {}, std::move(holder));
+    return true;
 }
 
 bool connection_core::start(ws::connection::write_operation& op, std::coroutine_handle<> h, context const& env) noexcept
@@ -130,13 +197,6 @@ bool connection_core::complete_next_turn(ws::connection::write_operation& op, ou
     return op.waiter_->complete_at_once(h, env);
 }
 
-// Whether a frame may join the queue now: there is room, and no other message is half-way.
-bool connection_core::may_queue(ws::opcode op) const noexcept
-{
-    bool const room = settings_->send_limit == 0 || work_->queue.size() < settings_->send_limit;
-    return room && (op == ws::opcode::continuation) == work_->session.sending_message();
-}
-
 // A frame that goes on with the open message comes before messages that wait for its end.
 void connection_core::wait_for_turn(write_waiter& w) noexcept
 {
@@ -151,69 +211,6 @@ void connection_core::wait_for_turn(write_waiter& w) noexcept
     *link = &w;
     if (!w.next_write)
         work_->waiting_tail = &w;
-}
-
-// Queues a frame whose writer need not wait: its payload is compressed or copied, or the block that holds it is kept.
-// False, and nothing done, for a large one that lies elsewhere.
-bool connection_core::queue_at_once(outgoing_frame const& f)
-{
-    if (compresses(f) && queue_compressed(f))
-        return true;
-    engine::block_ref holder; // not a client's, which is masked on its way into the queue
-    if (!client_)
-        holder = holder_of(f.payload);
-    if (!client_ && !holder && f.payload.size() >= large_payload)
-        return false;
-    if (holder) {
-        queue_reference(begin_frame(f), {}, std::move(holder));
-        return true;
-    }
-    queue_frame(begin_frame(f));
-    return true;
-}
-
-// The block of what was read last, where `bytes` are of it and large enough to be worth the whole block.
-engine::block_ref connection_core::holder_of(std::span<std::byte const> bytes) const noexcept
-{
-    for (engine::block_ref const* held : std::initializer_list<engine::block_ref const*>{&work_->view, &work_->assembly.block()}) {
-        engine::block* const b = held->get();
-        if (b && bytes.size() >= b->capacity / 2 && b->holds(bytes))
-            return engine::block_ref::share(b);
-    }
-    return {};
-}
-
-void connection_core::trace_sent(parts const& f) const noexcept
-{
-    proto::frame_header h;
-    h.op = f.op;
-    h.fin = f.fin;
-    h.rsv1 = f.rsv1;
-    h.length = f.payload.size();
-    trace::frame(*transport_, trace::direction::sent, h, f.payload);
-}
-
-std::byte* connection_core::queue_header(parts const& f, proto::mask_key key, std::size_t room)
-{
-    if (trace::frames)
-        trace_sent(f);
-    std::array<std::byte, proto::max_header_size> header;
-    std::size_t const n = work_->session.encode_header(f.op, f.fin, f.rsv1, f.payload.size(), key, header);
-    std::byte* const at = work_->queue.extend(n + room, loop_.blocks());
-    std::memcpy(at, header.data(), n);
-    return at + n;
-}
-
-void connection_core::queue_frame(parts const& f)
-{
-    auto const key = client_ ? fresh_mask() : proto::mask_key{};
-    std::byte* const at = queue_header(f, key, f.payload.size());
-    if (f.payload.empty())
-        return;
-    if (client_)
-        proto::mask_copy(at, f.payload, key);
-    else
-        std::memcpy(at, f.payload.data(), f.payload.size());
 }
 
 void connection_core::queue_control(proto::opcode op, std::span<std::byte const> payload)
@@ -417,7 +414,9 @@ ssize_t connection_core::send_some() noexcept
     auto next = [&](std::size_t most) {
         return std::span<iovec const>(buffers.data(), work_->queue.gather(buffers, most));
     };
-    if (with::inline_send && (!loop_.batching() || std::exchange(writable_, false)))
+    // Together: but for much at once, which is still in the caches.
+    bool const together = loop_.batching() && work_->queue.size() < large_payload;
+    if (with::inline_send && (!together || std::exchange(writable_, false)))
         if (ssize_t const sent = transport_->try_send(next(work_->queue.size())); sent != -EAGAIN)
             return sent;
     int const error = transport_->start_send(next(most_under_way));
