@@ -39,9 +39,9 @@ namespace {
 using namespace ws_test;
 
 #ifdef __clang__
-constexpr bool known_compiler = __clang_major__ == 19;
+[[maybe_unused]] constexpr bool known_compiler = __clang_major__ == 19;
 #else
-constexpr bool known_compiler = __GNUC__ == 12;
+[[maybe_unused]] constexpr bool known_compiler = __GNUC__ == 12;
 #endif
 #if defined(__OPTIMIZE__) && !defined(WRING_WRAP_NEW) // which stands for a sanitizer
 constexpr bool judged = known_compiler;

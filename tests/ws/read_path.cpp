@@ -191,7 +191,9 @@ TEST_CASE("large frames arrive whole, though their headers come alone and their 
         options.max_message = options.max_frame = 3'000'000;
         auto both = co_await raw_client(k, options);
         int round = 0;
-        for (std::size_t size : {40'000U, 100'000U, 300'000U, 2'500'000U})
+        auto const sizes = test::tiny() ? std::vector<std::size_t>{20'000, 560'000}
+                                        : std::vector<std::size_t>{40'000, 100'000, 300'000, 2'500'000};
+        for (std::size_t size : sizes)
             for (std::size_t cut : {1U, 10U, 14U, 15U, 20'000U})
                 for (bool by_frames : {false, true}) {
                     bool const is_text = ++round % 2;
@@ -241,10 +243,12 @@ TEST_CASE("reads of a large frame that are canceled at every moment lose nothing
     for (kind k : {kind::tcp, kind::unix_path, kind::tls_tcp})
         for (bool by_frames : {false, true})
             for (int patience : {0, 1, 2, 3, 7}) {
+                if (patience == 0 && test::tiny())
+                    continue; // fills every turn before it receives: as good as endless where a turn brings 128 bytes
                 INFO(name_of(k) << ", by frames: " << by_frames << ", canceled after " << patience << " turns");
                 on_loop([](kind where, bool frames, int n) -> task<> {
                     auto both = co_await raw_client(where);
-                    std::string text(800'000, ' ');
+                    std::string text(!test::tiny() ? 800'000 : frames ? 20'000 : 560'000, ' ');
                     for (std::size_t i = 0; i < text.size(); ++i)
                         text[i] = static_cast<char>('a' + i % 23 + i / 70'000 % 3);
                     scope sending;
