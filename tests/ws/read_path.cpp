@@ -209,6 +209,7 @@ TEST_CASE("large frames arrive whole, though their headers come alone and their 
                         CHECK(rest.has_value());
                     }(both.raw, frame, cut));
                     std::string got;
+                    std::size_t largest_part = 0;
                     bool kind_is_right = true;
                     bool whole = false;
                     while (!whole) {
@@ -218,6 +219,7 @@ TEST_CASE("large frames arrive whole, though their headers come alone and their 
                             auto const of_this_part = got.empty() ? expected : ws::opcode::continuation;
                             kind_is_right = kind_is_right && f.value().op == of_this_part;
                             got += f->text();
+                            largest_part = std::max(largest_part, f->payload.size());
                             whole = f->fin;
                         } else {
                             auto const m = co_await both.ws.read();
@@ -228,6 +230,7 @@ TEST_CASE("large frames arrive whole, though their headers come alone and their 
                     }
                     CHECK(kind_is_right);
                     CHECK(got == text);
+                    CHECK(largest_part <= detail::loop_core::require().blocks().capacity());
                     auto const next = co_await next_message(both.ws);
                     CHECK(next == "binary next");
                     auto const pong = co_await read_wire(both.raw);

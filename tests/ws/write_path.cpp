@@ -6,6 +6,22 @@
 
 #include <atomic>
 #include <mutex>
+#include <sys/socket.h>
+
+namespace {
+std::atomic<std::size_t> sends_done_at_once{0};
+}
+
+// By the linker's --wrap, of what goes past the ring: send() with MSG_DONTWAIT.
+extern "C" {
+ssize_t __real_send(int fd, void const* bytes, std::size_t n, int flags);
+ssize_t __wrap_send(int fd, void const* bytes, std::size_t n, int flags);
+ssize_t __wrap_send(int fd, void const* bytes, std::size_t n, int flags)
+{
+    ++sends_done_at_once;
+    return __real_send(fd, bytes, n, flags);
+}
+}
 
 using namespace ws_test;
 
@@ -225,6 +241,32 @@ TEST_CASE("small messages posted in one turn leave in one send, and cost little 
         CHECK(test::mallocs + test::news - before < 1000); // pieces of some KiB
         never_read.ws.abort();
         both.ws.abort();
+    }());
+}
+
+TEST_CASE("small sends of many connections are submitted together, large ones done at once", "[sizes]")
+{
+    on_loop([]() -> task<> {
+        std::vector<raw_pair> pairs;
+        for (int i = 0; i < 20; ++i) {
+            auto both = co_await raw_client(kind::unix_path);
+            pairs.push_back(std::move(both));
+        }
+        bool const uring = this_loop().engine() == engine_kind::uring;
+        for (std::size_t size : {100U, 20'000U}) {
+            auto const m = ws::shared_message::text(std::string(size, 'm'));
+            std::size_t const before = sends_done_at_once;
+            for (auto& p : pairs)
+                CHECK(p.ws.post(m) == ws::posted::queued);
+            co_await turns(2);
+            CHECK(sends_done_at_once - before == (uring && size == 100 ? 0 : pairs.size()));
+            for (auto& p : pairs) {
+                auto const f = co_await read_wire(p.raw);
+                CHECK(f.payload.size() == size);
+            }
+        }
+        for (auto& p : pairs)
+            p.ws.abort();
     }());
 }
 

@@ -26,39 +26,42 @@ struct ready_node
     void (*run)(ready_node&) = nullptr;
 };
 
-/// A FIFO of such entries.
-class ready_queue
+/// A FIFO of entries that are in one at most; their member `Next` links them.
+template <class Node, Node* Node::*Next>
+class node_queue
 {
 public:
     [[nodiscard]] bool empty() const noexcept { return !head_; }
-    void push(ready_node& node) noexcept
+    void push(Node& node) noexcept
     {
-        node.next_ready = nullptr;
-        (tail_ ? tail_->next_ready : head_) = &node;
+        node.*Next = nullptr;
+        (tail_ ? tail_->*Next : head_) = &node;
         tail_ = &node;
     }
     /// The queue must not be empty.
-    ready_node& pop() noexcept
+    Node& pop() noexcept
     {
-        ready_node& node = *head_;
-        head_ = node.next_ready;
+        Node& node = *head_;
+        head_ = node.*Next;
         if (!head_)
             tail_ = nullptr;
         return node;
     }
     /// Appends all of `other`, which is empty then.
-    void append(ready_queue& other) noexcept
+    void append(node_queue& other) noexcept
     {
         if (other.empty())
             return;
-        (tail_ ? tail_->next_ready : head_) = std::exchange(other.head_, nullptr);
+        (tail_ ? tail_->*Next : head_) = std::exchange(other.head_, nullptr);
         tail_ = std::exchange(other.tail_, nullptr);
     }
 
 private:
-    ready_node* head_ = nullptr;
-    ready_node* tail_ = nullptr;
+    Node* head_ = nullptr;
+    Node* tail_ = nullptr;
 };
+
+using ready_queue = node_queue<ready_node, &ready_node::next_ready>;
 
 /// The part of a loop that coroutines touch inline.
 ///

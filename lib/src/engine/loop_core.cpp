@@ -201,18 +201,18 @@ void loop_core::run_ready()
 
 void loop_core::run_turn_ends() noexcept
 {
-    std::size_t const due = turn_ends_.size() + late_turn_ends_.size();
-    batching_ = with::batching && due > batch_threshold && engine_->kind() == engine_kind::uring;
+    batching_ = with::batching && turn_ends_due_ > batch_threshold && engine_->kind() == engine_kind::uring;
     // A message to all of very many members must not keep the others waiting: what has come since goes first, but for half
     // of the time.
-    std::size_t const owed = std::min(late_turn_ends_.size(), turn_end_budget / 2);
-    std::size_t const ran = run_some(turn_ends_, turn_end_budget - owed);
-    run_some(late_turn_ends_, turn_end_budget - ran);
+    std::size_t const ran = run_some(turn_ends_, turn_end_budget - std::min(late_, turn_end_budget / 2));
+    turn_ends_due_ -= ran;
+    turn_ends_due_ -= run_some(late_turn_ends_, turn_end_budget - ran);
     late_turn_ends_.append(turn_ends_);
+    late_ = turn_ends_due_;
 }
 
 /// Gives how many.
-std::size_t loop_core::run_some(turn_end_list& of, std::size_t most) noexcept
+std::size_t loop_core::run_some(turn_end_queue& of, std::size_t most) noexcept
 {
     std::size_t ran = 0;
     for (; ran < most && !of.empty(); ++ran) {

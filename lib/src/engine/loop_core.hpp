@@ -27,44 +27,7 @@ struct turn_end
     bool queued = false; // last: what derives from this may use the bytes behind it
 };
 
-/// These in order.
-class turn_end_list
-{
-public:
-    [[nodiscard]] bool empty() const noexcept { return !head_; }
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
-    void push(turn_end& entry) noexcept
-    {
-        entry.next = nullptr;
-        (tail_ ? tail_->next : head_) = &entry;
-        tail_ = &entry;
-        ++size_;
-    }
-    turn_end& pop() noexcept
-    {
-        turn_end& first = *head_;
-        head_ = first.next;
-        if (!head_)
-            tail_ = nullptr;
-        --size_;
-        return first;
-    }
-    /// Moves all of `others` behind.
-    void append(turn_end_list& others) noexcept
-    {
-        if (others.empty())
-            return;
-        (tail_ ? tail_->next : head_) = others.head_;
-        tail_ = others.tail_;
-        size_ += others.size_;
-        others = {};
-    }
-
-private:
-    turn_end* head_ = nullptr;
-    turn_end* tail_ = nullptr;
-    std::size_t size_ = 0;
-};
+using turn_end_queue = node_queue<turn_end, &turn_end::next>;
 
 /// What belongs to a loop and must not outlive it.
 enum class lasting : std::uint8_t { listener, stream, udp_socket, connection };
@@ -105,8 +68,10 @@ public:
 
     void at_turn_end(turn_end& entry) noexcept
     {
-        if (!std::exchange(entry.queued, true))
-            turn_ends_.push(entry);
+        if (std::exchange(entry.queued, true))
+            return;
+        turn_ends_.push(entry);
+        ++turn_ends_due_;
     }
     /// Whether so many ends are due in this turn that sends are better submitted together than done one by one.
     [[nodiscard]] bool batching() const noexcept { return batching_; }
@@ -165,7 +130,7 @@ private:
     void run_posted() noexcept; // an exception in there ends the process
     void run_ready();
     void run_turn_ends() noexcept;
-    static std::size_t run_some(turn_end_list& of, std::size_t most) noexcept;
+    static std::size_t run_some(turn_end_queue& of, std::size_t most) noexcept;
     void drain_expired(timer_node& limit) noexcept;
     void child_done(promise_base&) noexcept override { root_done_ = true; }
 
@@ -180,8 +145,10 @@ private:
     mutable bool now_is_old_ = false;
     engine::timer_wheel timers_;
     std::shared_ptr<loop_mailbox> mailbox_;
-    turn_end_list turn_ends_;
-    turn_end_list late_turn_ends_; ///< for which this turn had no time
+    turn_end_queue turn_ends_;
+    turn_end_queue late_turn_ends_; ///< for which the turns before had no time
+    std::size_t turn_ends_due_ = 0; ///< in both
+    std::size_t late_ = 0;          ///< of them
     std::size_t retained_ = 0;
     std::array<std::size_t, 4> retained_of_{};
     stop_state stop_;

@@ -59,6 +59,16 @@ std::string_view local_part(std::string_view target) noexcept
     return end == target.npos ? std::string_view{} : target.substr(end);
 }
 
+// Cuts the first of these lines off. No value has a CR in it.
+std::optional<std::string_view> take_line(std::string_view& rest) noexcept
+{
+    auto const end = rest.find('\r');
+    if (end == rest.npos) return std::nullopt;
+    auto const line = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 2, rest.size()));
+    return line;
+}
+
 } // namespace
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept
@@ -122,26 +132,21 @@ name_value pair_range::iterator::operator*() const noexcept
 
 void field_range::iterator::advance() noexcept
 {
-    auto const end = rest_.find("\r\n");
-    if (end == rest_.npos) {
+    auto const line = take_line(rest_);
+    if (!line) {
         done_ = true;
         return;
     }
-    auto const line = rest_.substr(0, end);
-    auto const colon = std::min(line.find(':'), line.size());
-    field_ = {line.substr(0, colon), trim(line.substr(std::min(colon + 1, line.size())))};
-    rest_.remove_prefix(end + 2);
+    auto const colon = std::min(line->find(':'), line->size());
+    field_ = {line->substr(0, colon), trim(line->substr(std::min(colon + 1, line->size())))};
 }
 
 // A dozen look-ups make a handshake: lines of other names are left as soon as that is seen.
 std::optional<std::string_view> field_range::next(std::string_view& rest, std::string_view name) noexcept
 {
-    for (std::size_t end = 0; (end = rest.find('\r')) != rest.npos;) { // which no value has in it
-        auto const line = rest.substr(0, end);
-        rest.remove_prefix(std::min(end + 2, rest.size()));
-        if (line.size() > name.size() && line[name.size()] == ':' && equal_ignoring_case(line.substr(0, name.size()), name))
-            return trim(line.substr(name.size() + 1));
-    }
+    while (auto const line = take_line(rest))
+        if (line->size() > name.size() && (*line)[name.size()] == ':' && equal_ignoring_case(line->substr(0, name.size()), name))
+            return trim(line->substr(name.size() + 1));
     return std::nullopt;
 }
 

@@ -14,79 +14,6 @@ constexpr std::uint64_t worth_receiving_directly = 512 * 1024; // bytes that a f
 constexpr std::size_t first_part = 16 * 1024; // received so
 }
 
-inline bool connection_core::complete_frame(reading& op)
-{
-    std::size_t const most = loop_.blocks().capacity();
-    auto give_assembled = [&](bool fin) {
-        op.give(work_->assembly_starts ? work_->assembly_op : ws::opcode::continuation, fin, work_->assembly.bytes());
-        work_->assembly_given = true;
-        return true;
-    };
-    if (work_->assembly.size() >= most) // read() had come so far when it was canceled
-        return give_assembled(false);
-    for (piece p; next_piece(p);) {
-        // The rest of a frame is given as it lies there; so are the large parts of a frame too large to come whole.
-        if (work_->assembly.empty() && (p.frame_end || (p.large_frame && p.payload.size() >= most / 4))) {
-            op.give(p.message_start ? p.op : ws::opcode::continuation, p.message_end, p.payload);
-            work_->view = std::move(p.block);
-            return true;
-        }
-        std::size_t const n = std::min(most - work_->assembly.size(), p.payload.size());
-        assemble(p, n);
-        if (n < p.payload.size()) {
-            p.payload = p.payload.subspan(n);
-            p.message_start = false;
-            put_back(std::move(p));
-            return give_assembled(false);
-        }
-        if (p.frame_end || work_->assembly.size() == most)
-            return give_assembled(p.message_end);
-    }
-    return false;
-}
-
-inline bool connection_core::complete_message(reading& op)
-{
-    for (piece p; next_piece(p);) {
-        if (work_->assembly.empty() && p.message_end) {
-            op.give(p.op, true, p.payload);
-            work_->view = std::move(p.block);
-            return true;
-        }
-        assemble(p, p.payload.size());
-        if (p.message_end) {
-            op.give(work_->assembly_op, true, work_->assembly.bytes());
-            work_->assembly_given = true;
-            return true;
-        }
-    }
-    return false;
-}
-
-// What pull() would find, and the rest of a reader's way with it, most often, when it comes to wait.
-inline bool connection_core::nothing_to_read() const noexcept
-{
-    return transport_ && transport_->inbound().empty() && !transport_->ended() && !paused_ &&
-           (!work_ || (!work_->pieces_head && !work_->session.frame_remaining() && work_->assembly.empty())) && !deflate();
-}
-
-bool connection_core::complete(reading& op) noexcept
-{
-    if (!end_ && nothing_to_read())
-        return false;
-    try {
-        if (work_ && (op.whole_ ? complete_message(op) : complete_frame(op)))
-            return true;
-    } catch (std::bad_alloc const&) {
-        fail_with_no_memory();
-    }
-    if (!end_ && work_)
-        receive_rest(op);
-    if (end_)
-        op.outcome_ = reading::outcome::ended;
-    return static_cast<bool>(end_);
-}
-
 bool connection_core::start(reading& op, std::coroutine_handle<> h, context const& env) noexcept
 {
     if (reader_) {
@@ -151,6 +78,30 @@ void connection_core::on_readable() noexcept
         want_turn_end();
 }
 
+// What pull() would find, and the rest of a reader's way with it, most often, when it comes to wait.
+bool connection_core::nothing_to_read() const noexcept
+{
+    return transport_ && transport_->inbound().empty() && !transport_->ended() && !paused_ &&
+           (!work_ || (!work_->pieces_head && !work_->session.frame_remaining() && work_->assembly.empty())) && !deflate();
+}
+
+bool connection_core::complete(reading& op) noexcept
+{
+    if (!end_ && nothing_to_read())
+        return false;
+    try {
+        if (work_ && (op.whole_ ? complete_message(op) : complete_frame(op)))
+            return true;
+    } catch (std::bad_alloc const&) {
+        fail_with_no_memory();
+    }
+    if (!end_ && work_)
+        receive_rest(op);
+    if (end_)
+        op.outcome_ = reading::outcome::ended;
+    return static_cast<bool>(end_);
+}
+
 // The rest of a large frame is received where read() wants it to lie, rather than copied out of blocks of the loop's;
 // read_frame() gives it in parts as they lie in these. First the receive under way must have ended: what it still brings
 // comes before.
@@ -192,6 +143,55 @@ void connection_core::serve_reader() noexcept
 {
     reader_served_ = true;
     reader_->wake();
+}
+
+bool connection_core::complete_frame(reading& op)
+{
+    std::size_t const most = loop_.blocks().capacity();
+    auto give_assembled = [&](bool fin) {
+        op.give(work_->assembly_starts ? work_->assembly_op : ws::opcode::continuation, fin, work_->assembly.bytes());
+        work_->assembly_given = true;
+        return true;
+    };
+    if (work_->assembly.size() >= most) // read() had come so far when it was canceled
+        return give_assembled(false);
+    for (piece p; next_piece(p);) {
+        // The rest of a frame is given as it lies there; so are the large parts of a frame too large to come whole.
+        if (work_->assembly.empty() && (p.frame_end || (p.large_frame && p.payload.size() >= most / 4))) {
+            op.give(p.message_start ? p.op : ws::opcode::continuation, p.message_end, p.payload);
+            work_->view = std::move(p.block);
+            return true;
+        }
+        std::size_t const n = std::min(most - work_->assembly.size(), p.payload.size());
+        assemble(p, n);
+        if (n < p.payload.size()) {
+            p.payload = p.payload.subspan(n);
+            p.message_start = false;
+            put_back(std::move(p));
+            return give_assembled(false);
+        }
+        if (p.frame_end || work_->assembly.size() == most)
+            return give_assembled(p.message_end);
+    }
+    return false;
+}
+
+bool connection_core::complete_message(reading& op)
+{
+    for (piece p; next_piece(p);) {
+        if (work_->assembly.empty() && p.message_end) {
+            op.give(p.op, true, p.payload);
+            work_->view = std::move(p.block);
+            return true;
+        }
+        assemble(p, p.payload.size());
+        if (p.message_end) {
+            op.give(work_->assembly_op, true, work_->assembly.bytes());
+            work_->assembly_given = true;
+            return true;
+        }
+    }
+    return false;
 }
 
 void connection_core::assemble(piece const& p, std::size_t n)

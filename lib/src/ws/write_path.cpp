@@ -35,16 +35,6 @@ void destroy(T* p) noexcept
 }
 } // namespace
 
-void connection_core::trace_sent(parts const& f) const noexcept
-{
-    proto::frame_header h;
-    h.op = f.op;
-    h.fin = f.fin;
-    h.rsv1 = f.rsv1;
-    h.length = f.payload.size();
-    trace::frame(*transport_, trace::direction::sent, h, f.payload);
-}
-
 // ---- a frame into the queue: inline, as every small one passes here ----------------------------------------------
 
 inline std::byte* connection_core::queue_header(parts const& f, proto::mask_key key, std::size_t room)
@@ -482,6 +472,16 @@ void connection_core::fail_writers() noexcept
     }
     work_->waiting_tail = nullptr;
     work_->waiting_posts = 0;
+}
+
+void connection_core::trace_sent(parts const& f) const noexcept
+{
+    proto::frame_header h;
+    h.op = f.op;
+    h.fin = f.fin;
+    h.rsv1 = f.rsv1;
+    h.length = f.payload.size();
+    trace::frame(*transport_, trace::direction::sent, h, f.payload);
 }
 
 } // namespace wring::detail
