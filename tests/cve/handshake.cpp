@@ -545,7 +545,6 @@ TEST_CASE("cve_2021_32640_quadratic_header: B7, reading a head takes time in pro
         // Byte by byte each call has its own cost, but no byte is looked at twice.
         auto const bytes = best_of([&] { read(large, 1); });
         CHECK(bytes <= 10 * best_of([&] { read(small, 1); }) + 1e-4);
-        CHECK(bytes <= 20 * 13'000 * 50e-9 + 3 * whole);
     }
     under_attack([&](arena& a) -> task<> { // CVE-2023-43669: the same over TCP, a byte a segment
         auto const text = request_text("X: " + std::string(15'000, 'x') + "\r\n");
