@@ -5,6 +5,7 @@
 #include "catch.hpp"
 
 #include <algorithm>
+#include <array>
 
 using wring::proto::utf8_validator;
 using wring::proto::valid_utf8;
@@ -134,6 +135,31 @@ TEST_CASE("a bad byte is found wherever it stands in a long text", "[proto][utf8
             wrong += valid_utf8(b) ? 0 : 1;
         }
     CHECK(wrong == 0);
+}
+
+TEST_CASE("in a long text every sequence of edge bytes is judged as by decoding it", "[proto][utf8]")
+{
+    // What is long is looked at in blocks of 32 bytes: in one, over the border of two, and where the last one ends.
+    unsigned char const edges[] = {'x',  0x7F, 0x80, 0x81, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2,
+                                   0xDF, 0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5};
+    constexpr std::size_t size = 128;
+    unsigned mismatches = 0;
+    for (std::size_t const at : {10, 29, 30, 31, 60, 124}) {
+        std::array<unsigned char, size> text;
+        text.fill('x');
+        for (std::size_t i = 0; i + 2 <= at; i += 2)
+            text[i] = 0xC3, text[i + 1] = 0xA9;
+        for (auto a : edges)
+            for (auto b : edges)
+                for (auto c : edges)
+                    for (auto d : edges) {
+                        unsigned char const s[] = {a, b, c, d, 'x'};
+                        std::copy_n(s, 4, text.begin() + static_cast<std::ptrdiff_t>(at));
+                        auto const expected = reference(std::span(s).first(at + 4 == size ? 4 : 5));
+                        mismatches += judged(text) != expected ? 1 : 0;
+                    }
+    }
+    CHECK(mismatches == 0);
 }
 
 TEST_CASE("after a reset the validator begins anew", "[proto][utf8]")

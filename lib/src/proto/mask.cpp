@@ -156,7 +156,7 @@ __attribute__((target("avx2"))) void mask_avx2(std::byte* dst, std::byte const* 
 
 bool have_avx2() noexcept
 {
-    return __builtin_cpu_supports("avx2") != 0;
+    return simd && __builtin_cpu_supports("avx2") != 0;
 }
 
 #else
