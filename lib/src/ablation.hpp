@@ -25,7 +25,6 @@ namespace wring::with {
 WRING_FEATURE(multishot_receive); ///< else each receive is submitted
 WRING_FEATURE(buffer_ring);       ///< else each receive has a block of its own while it waits
 WRING_FEATURE(deferred_task_run); ///< else the kernel completes when it likes (IORING_SETUP_COOP_TASKRUN)
-WRING_FEATURE(registered_ring);   ///< else each enter looks the ring's descriptor up
 WRING_FEATURE(batching);          ///< else each connection sends by itself, however many do in a turn
 WRING_FEATURE(frame_pool);        ///< else coroutine frames and the like come from malloc
 
@@ -36,7 +35,8 @@ WRING_FEATURE(shared_sending); ///< else each member of a broadcast gets a copy
 WRING_FEATURE(direct_receive); ///< else large frames come through the loop's blocks
 WRING_FEATURE(borrowed_work);  ///< else an idle connection keeps what a busy one needs
 
-// And simd, in proto/mask.cpp, whose room includes nothing of ours: without it masks are applied a word at a time.
+// And simd, in proto/mask.cpp, whose room includes nothing of ours: without it masks are applied a word at a time, and
+// text is judged a byte at a time.
 
 } // namespace wring::with
 

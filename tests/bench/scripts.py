@@ -4,9 +4,11 @@
 import pathlib
 import sys
 import traceback
+import types
+from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools/bench"))
-from comparison import loads, servers, summary                                                  # noqa: E402
+from comparison import loads, measure, servers, summary                                         # noqa: E402
 from comparison.servers import Server                                                           # noqa: E402
 
 FLAT = [[0, 1.0], [0.5, 2.0], [1, 3.0]]
@@ -121,6 +123,15 @@ def tables():
     same(rows[0][:6], ["server", "frames", "server CPU ns", "min-max", "/ bare_epoll", "min-max"])
     same(rows[2][:6], ["a", "parsed", "150", "150-150", "1.50", "1.50-1.50"])
     same(rows[3][:3], ["b", "parsed", "failed"])
+
+
+def an_interrupt_keeps_what_had_been_measured():
+    pair, load = [Server("a", ["x"]), Server("b", ["x"])], loads.parse("64x1x64")
+    with mock.patch.object(measure, "measure", side_effect=[result(100), result(200), result(300), KeyboardInterrupt]):
+        results, failed = measure.rounds(pair, [load], types.SimpleNamespace(rounds=5))
+    same(failed, True)
+    medians = summary.summarize(pair, [load], results, ["a"])[load.name]
+    same((medians["a"]["rounds"], medians["b"]["rounds"], medians["b"]["ratio_to_a"]["median"]), (1, 2, 2.0))
 
 
 def main():

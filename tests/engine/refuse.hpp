@@ -54,9 +54,8 @@ inline bool refuse_uring_register(unsigned operation, int error)
 {
     std::vector<sock_filter> code{
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_register, 0, 4),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_register, 0, 3),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[1])),
-        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0x7fffffff), // liburing marks a registered ring there
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, operation, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, refused_with(error)),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),

@@ -66,8 +66,6 @@ ring::ring(unsigned submission_entries, unsigned completion_entries, unsigned fi
     if (error != 0) throw std::system_error(-error, std::system_category(), "io_uring_setup");
     ring_opened();
     io_uring_ring_dontfork(&ring_);    // a child must not share the queues
-    if (with::registered_ring)
-        io_uring_register_ring_fd(&ring_); // saves a lookup per call; failure costs nothing else
     unsigned workers[2] = {4, 8};
     io_uring_register_iowq_max_workers(&ring_, workers); // sockets never need them: keep what does bounded
 }
