@@ -76,13 +76,16 @@ def entry(value, **more):
             "latency_curve_us": [[0, 1.0], [0.5, 5.0], [0.9, 20.0], [1, 70.0]], **more}
 
 
-def drawn(summary, loads, folder):
-    data = {"rounds": 3, "seconds": 1, "kernel": "6", "processor": "a <b>&\"", "cores": 2, "against": [], "summary": summary,
-            "loads": loads}
-    file = folder / "data.json"
-    file.write_text(json.dumps(data))
-    subprocess.run([sys.executable, str(ROOT / "tools/bench/report"), str(file)], check=True, stdout=subprocess.DEVNULL)
-    return (folder / "data.html").read_text()
+def drawn(summary, loads, folder, *others):
+    """`others`: summary and loads of more files."""
+    files = []
+    for i, (entries, described) in enumerate([(summary, loads), *others]):
+        data = {"rounds": 3 + i, "seconds": 1, "kernel": "6", "processor": "a <b>&\"", "cores": 2, "against": [], "summary": entries,
+                "loads": described}
+        files.append(folder / f"data{i}.json")
+        files[-1].write_text(json.dumps(data))
+    subprocess.run([sys.executable, str(ROOT / "tools/bench/report"), *map(str, files)], check=True, stdout=subprocess.DEVNULL)
+    return (folder / "data0.html").read_text()
 
 
 def what_is_drawn(folder):
@@ -110,6 +113,15 @@ def little_data(folder):
     text = drawn({"1x1x64": {"a": entry(5)}, "64x1x64": {}}, described, folder)
     page = check_page(text)
     assert "Cost by connections" not in page.text and "Load by load" in page.text
+
+
+def several_files(folder):
+    """What runs have measured is on one page; a load that both have is the first one's, and each says its rounds."""
+    described = [{"name": n, "kind": "echo", "numbers": [int(x) for x in n.split("x")], "title": n} for n in ("1x1x64", "64x1x64")]
+    text = drawn({"1x1x64": {"a": entry(5)}}, described[:1], folder, ({"1x1x64": {"a": entry(777)}, "64x1x64": {"a": entry(9)}}, described))
+    page = check_page(text)
+    assert "1 load: 3 interleaved rounds" in page.text and "2 loads: 4 interleaved rounds" in page.text, page.text[:500]
+    assert "777" not in page.text and "64x1x64" in page.text
 
 
 def no_results(folder):
@@ -155,7 +167,7 @@ def a_real_run(folder):
 
 def main():
     failed = False
-    for test in (what_is_drawn, little_data, no_results, a_real_run):
+    for test in (what_is_drawn, little_data, several_files, no_results, a_real_run):
         with tempfile.TemporaryDirectory() as folder:
             try:
                 test(pathlib.Path(folder))

@@ -11,10 +11,23 @@ from comparison.units import count, microseconds, nanoseconds, ratio, size
 STYLE = Path(__file__).with_name("page.css")
 
 
-def facts(data):
-    kernel, processor = data.get("kernel", "?"), data.get("processor") or "an unknown processor"
-    return (f"{data['rounds']} interleaved rounds of {data['seconds']:g} s each, medians; whiskers go from the lowest round to the "
-            f"highest. Linux {kernel}, {processor}, {data.get('cores', '?')} cores.")
+def facts(runs):
+    """What is said of each run, and of how many loads."""
+    for run in runs:
+        kernel, processor = run.get("kernel", "?"), run.get("processor") or "an unknown processor"
+        n = len(run["summary"])
+        loads = f"{n} load{'' if n == 1 else 's'}: " if len(runs) > 1 else ""
+        yield (f"{loads}{run['rounds']} interleaved rounds of {run['seconds']:g} s each, medians; whiskers go from the lowest round to "
+               f"the highest. Linux {kernel}, {processor}, {run.get('cores', '?')} cores.")
+
+
+def together(runs):
+    """As if it had been one run: a load that several have measured is the first one's."""
+    data = {"against": runs[0].get("against"), "loads": [], "summary": {}}
+    for run in runs:
+        data["loads"] += [x for x in run["loads"] if x["name"] not in data["summary"]]
+        data["summary"] = run["summary"] | data["summary"]
+    return data
 
 
 def html_table(caption, head, rows):
@@ -79,7 +92,8 @@ def sections(data, loads, servers):
         yield section.title, section.text, section.charts, legend(section.series), ""
 
 
-def render(data):
+def render(runs):
+    data = together(runs)
     loads = [Load(x["name"], x["kind"], tuple(x["numbers"]), ()) for x in data["loads"] if data["summary"].get(x["name"])]
     servers = list(dict.fromkeys(s for x in loads for s in data["summary"][x.name]))
     base = data["against"][0] if data.get("against") else "better_bare"
@@ -95,6 +109,6 @@ def render(data):
                 f"compare with. Bars that are far too long are cut.</p><div class=panels>{bars}</div></section>")
     return (f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>"
             f"<title>wring: benchmark</title><style>{STYLE.read_text()}</style><main><header><h1>What a WebSocket server costs</h1>"
-            f"<p>{escape(facts(data))}</p><p>Every figure is to be read beside the others of this page: nanoseconds of different "
+            + "".join(f"<p>{escape(text)}</p>" for text in facts(runs)) + "<p>Every figure is to be read beside the others of this page: nanoseconds of different "
             "machines say little. The bare servers parse no frames: they are what the kernel asks for moving the bytes.</p></header>"
             + "".join(body) + "</main></html>\n")
