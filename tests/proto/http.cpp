@@ -351,6 +351,22 @@ TEST_CASE("lines of one name count as one list", "[proto][http]")
     CHECK_FALSE(r.fields.has_token("Connection", "upgrade"));
 }
 
+TEST_CASE("a field is found by its name, whatever is beside it and in which order", "[proto][http]")
+{
+    // A note is kept of names that may be there, in which Host and Abcde are the same.
+    field_range const none, other("Abcde: 1\r\n"), both("Abcde: 1\r\nhost: a\r\n"), twice("HOST: a\r\nAbcde: 1\r\nHost: b\r\n");
+    CHECK(none.count("Host") == 0);
+    CHECK(other.count("Host") == 0);
+    CHECK_FALSE(other.find("Host"));
+    CHECK(both.count("Host") == 1);
+    CHECK(both.find("Host") == "a");
+    CHECK(both.find("aBCDE") == "1");
+    CHECK(twice.count("Host") == 2);
+    CHECK(twice.all("Host").first == "a");
+    CHECK(twice.has_token("Host", "b"));
+    CHECK(twice.count("Abcde") == 1);
+}
+
 TEST_CASE("a comma in a quoted string does not separate", "[proto][http]")
 {
     auto const r = parsed(with_fields("E: a;b=\"c,\\\"d\", e\r\nE: \"open, end\r\nE: f\r\n"));

@@ -69,6 +69,13 @@ std::optional<std::string_view> take_line(std::string_view& rest) noexcept
     return line;
 }
 
+// Of a field's name, of which case does not matter.
+std::uint64_t bit_of(std::string_view name) noexcept
+{
+    auto const first = name.empty() ? 0U : static_cast<unsigned char>(lower(name.front()));
+    return std::uint64_t{1} << ((7 * name.size() + first) % 64);
+}
+
 } // namespace
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept
@@ -141,12 +148,26 @@ void field_range::iterator::advance() noexcept
     field_ = {line->substr(0, colon), trim(line->substr(std::min(colon + 1, line->size())))};
 }
 
-// A dozen look-ups make a handshake: lines of other names are left as soon as that is seen.
-std::optional<std::string_view> field_range::next(std::string_view& rest, std::string_view name) noexcept
+field_range::field_range(std::string_view lines) noexcept : lines_(lines)
 {
-    while (auto const line = take_line(rest))
-        if (line->size() > name.size() && (*line)[name.size()] == ':' && equal_ignoring_case(line->substr(0, name.size()), name))
-            return trim(line->substr(name.size() + 1));
+    while (auto const line = take_line(lines)) {
+        auto const bit = bit_of(line->substr(0, line->find(':')));
+        shared_ |= names_ & bit;
+        names_ |= bit;
+    }
+}
+
+// Some eighteen look-ups make a handshake: lines of other names are left as soon as that is seen.
+std::optional<std::string_view> field_range::next(std::string_view& rest, std::string_view name) const noexcept
+{
+    auto const bit = bit_of(name);
+    if ((names_ & bit) == 0) return std::nullopt;
+    while (auto const line = take_line(rest)) {
+        if (line->size() <= name.size() || (*line)[name.size()] != ':' || !equal_ignoring_case(line->substr(0, name.size()), name))
+            continue;
+        if ((shared_ & bit) == 0) rest = {}; // there is no other
+        return trim(line->substr(name.size() + 1));
+    }
     return std::nullopt;
 }
 

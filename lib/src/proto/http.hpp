@@ -113,8 +113,8 @@ private:
     list_range list_;
 };
 
-// The field lines of a head that a head_scanner accepted: a view of their text, nothing is stored. Look-ups read the
-// text from its start; the scanner's limits bound that.
+// The field lines of a head that a head_scanner accepted: a view of their text, and a note of which names may be there, as
+// most that are looked up are not. Other look-ups read the text from its start; the scanner's limits bound that.
 class field_range
 {
 public:
@@ -140,7 +140,7 @@ public:
     };
 
     field_range() = default;
-    explicit field_range(std::string_view lines) noexcept : lines_(lines) {}
+    explicit field_range(std::string_view lines) noexcept;
     [[nodiscard]] iterator begin() const noexcept { return iterator{lines_}; }
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
@@ -172,9 +172,11 @@ public:
 
 private:
     // Value of the next field of this name in `rest`, which is shortened by all that comes before and by itself.
-    [[nodiscard]] static std::optional<std::string_view> next(std::string_view& rest, std::string_view name) noexcept;
+    [[nodiscard]] std::optional<std::string_view> next(std::string_view& rest, std::string_view name) const noexcept;
 
     std::string_view lines_;
+    std::uint64_t names_ = 0;  // a bit for each line's name; several names share one
+    std::uint64_t shared_ = 0; // of them, those that more than one line has
 };
 
 struct http_version
