@@ -83,7 +83,7 @@ def sanitized(kind, compiler):
     usual = {"address": "g++", "thread": "clang++-19"}[kind]
     if compiler != usual:
         folder += "-clang" if clang else "-gcc"
-    # In these no thread has another beside it.
+    # In these no thread has another beside it, or (tiny) none that it has not elsewhere.
     without = {"address": [], "thread": ["proto", "tls", "tiny", "conformance", "fuzz"]}[kind]
     return Variant(f"{compiler}, {name}", folder, compiler, options, patience={"address": 3, "thread": 6}[kind], without=without)
 
@@ -307,7 +307,7 @@ def run_variant(variant, filters):
     tests, texts = choose(registered(variant), variant, filters)
     targets = []
     folder = str(ROOT / variant.folder) + os.sep
-    programs = {"unit", "misuse", "interop", "conformance", "differential", "docs", "fuzz", "nightly"}      # suites that say what they need
+    programs = {"unit", "misuse", "interop", "conformance", "docs", "fuzz", "nightly"}      # suites that say what they need
     if (filters or variant.without) and all(programs & set(test["suites"]) for test in tests):
         known = json.loads((ROOT / variant.folder / "meson-info" / "intro-targets.json").read_text())
         files = {target["id"]: target["filename"][0] for target in known}

@@ -35,32 +35,36 @@ def measure(server, load, args):
         return json.loads(lines[-1])
 
 
+def turns(servers, loads, count):
+    """Round, load and server of each measurement, in order."""
+    for number in range(count):
+        for load in loads:
+            able = [s for s in servers if s.can(load)]
+            # Each round starts with another server, so that none is always the first after a pause.
+            first = number % max(1, len(able))
+            for s in able[first:] + able[:first]:
+                yield number, load, s
+
+
 def rounds(servers, loads, args):
     """(server, load) -> round -> result, and whether anything failed. An interrupt ends it with what there is."""
     results, failed = {}, {}
-    pairs = [(load, [s for s in servers if s.can(load)]) for load in loads]
-    total, n, began = args.rounds * sum(len(able) for _, able in pairs), 0, time.monotonic()
-    try:
-        for number in range(args.rounds):
-            for load, able in pairs:
-                # Each round starts with another server, so that none is always the first after a pause.
-                first = number % max(1, len(able))
-                for s in able[first:] + able[:first]:
-                    n += 1
-                    left = (time.monotonic() - began) / max(1, n - 1) * (total - n + 1)
-                    progress(f"[{n}/{total}] round {number + 1} {load.name} {s.name}" + (f", about {left:.0f} s left" if n > 1 else ""))
-                    key = s.name, load.name
-                    if failed.get(key, 0) >= 2:
-                        continue
-                    try:
-                        results.setdefault(key, {})[number] = measure(s, load, args)
-                    except (RuntimeError, OSError) as e:
-                        failed[key] = failed.get(key, 0) + 1
-                        progress("")
-                        print(f"{s.name}, {load.name}: {e}", file=sys.stderr)
-    except KeyboardInterrupt:
-        progress("")
-        print(f"interrupted in round {number + 1} of {args.rounds}: what follows is what had been measured", file=sys.stderr)
-        return results, True
+    planned, began = list(turns(servers, loads, args.rounds)), time.monotonic()
+    for n, (number, load, s) in enumerate(planned, 1):
+        left = (time.monotonic() - began) / max(1, n - 1) * (len(planned) - n + 1)
+        progress(f"[{n}/{len(planned)}] round {number + 1} {load.name} {s.name}" + (f", about {left:.0f} s left" if n > 1 else ""))
+        key = s.name, load.name
+        if failed.get(key, 0) >= 2:
+            continue
+        try:
+            results.setdefault(key, {})[number] = measure(s, load, args)
+        except (RuntimeError, OSError) as e:
+            failed[key] = failed.get(key, 0) + 1
+            progress("")
+            print(f"{s.name}, {load.name}: {e}", file=sys.stderr)
+        except KeyboardInterrupt:
+            progress("")
+            print(f"interrupted in round {number + 1} of {args.rounds}: what follows is what had been measured", file=sys.stderr)
+            return results, True
     progress("")
     return results, bool(failed)
