@@ -6,6 +6,7 @@
 
 #include <wring/loop.hpp>
 
+#include <cstddef>
 #include <cstdlib>
 #include <string_view>
 
@@ -15,6 +16,12 @@ inline bool tiny() noexcept
 {
     char const* const text = std::getenv("WRING_TEST_TINY");
     return text && std::string_view(text) == "1";
+}
+
+/// How much a test moves, of which with so little at hand a part is as telling: each receive brings 64 bytes.
+inline std::size_t load(std::size_t usual, std::size_t with_little) noexcept
+{
+    return tiny() ? with_little : usual;
 }
 
 /// What a loop is run with; what a test has chosen itself stays.

@@ -44,9 +44,11 @@ struct strict_server
     int admins = 0;
 };
 
-/// Where to cut a text of this size: everywhere, or in a long one near its ends and now and then.
+/// Where to cut a text of this size: everywhere, or in a long one near its ends and now and then. Once where single bytes
+/// arrive anyway.
 std::vector<std::size_t> cuts_of(std::size_t size)
 {
+    if (test::tiny()) return {size / 2};
     std::vector<std::size_t> cuts;
     for (std::size_t i = 1; i < size; ++i)
         if (size < 1000 || i < 100 || size - i < 100 || i % 997 == 0) cuts.push_back(i);

@@ -459,7 +459,7 @@ task<> reads_while_writing(kind k)
 task<> receiving_pauses(kind k)
 {
     auto pair = co_await connected(k);
-    auto const sent = pattern(32 * 1024 * 1024);
+    auto const sent = pattern(test::load(32 << 20, 1 << 20));
     background_write write;
     write.start(pair.first, sent);
     std::vector<std::byte> got(sent.size());

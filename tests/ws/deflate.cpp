@@ -936,7 +936,7 @@ script make_script()
 {
     zlib_peer peer;
     script s;
-    std::size_t const sizes[] = {0, 1, 100, 1024, 3000, 20'000, 70'000};
+    std::size_t const sizes[] = {0, 1, 100, 1024, 3000, test::load(20'000, 4000), test::load(70'000, 9000)};
     unsigned number = 0;
     for (std::size_t size : sizes) {
         auto const text = some_text(size, ++number);

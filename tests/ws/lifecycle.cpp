@@ -1115,7 +1115,7 @@ TEST_CASE("after a pause the idle time begins anew")
         auto const resumed = clock::now();
         auto const end = co_await both.ws.read();
         CHECK(end.error() == ws::errc::idle_timeout);
-        CHECK(clock::now() - resumed >= 190ms);
+        CHECK(clock::now() - resumed > 100ms); // not what was left of it, 50 ms
     }());
 }
 

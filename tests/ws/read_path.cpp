@@ -160,16 +160,17 @@ TEST_CASE("messages of every length form arrive, whatever the cuts")
         }
 }
 
-TEST_CASE("a message of 1 MiB is read, in one frame and in many")
+TEST_CASE("a large message is read, in one frame and in many")
 {
     on_each([](kind k) -> task<> {
         auto both = co_await raw_client(k);
-        auto const payload = pattern(1 << 20);
+        auto const payload = pattern(test::load(64, 9) << 14);
         byte_string many;
-        for (std::size_t i = 0; i < 64; ++i) {
+        std::size_t const last = (payload.size() >> 14) - 1;
+        for (std::size_t i = 0; i <= last; ++i) {
             byte_string const part(payload.begin() + static_cast<std::ptrdiff_t>(i << 14),
                                    payload.begin() + static_cast<std::ptrdiff_t>((i + 1) << 14));
-            append(many, make_frame((i == 0 ? 2U : 0U) | (i == 63 ? 0x80U : 0U), part, true));
+            append(many, make_frame((i == 0 ? 2U : 0U) | (i == last ? 0x80U : 0U), part, true));
         }
         scope sending;
         sending.spawn(send(both.raw, make_frame(0x82, payload, true) + many));
@@ -196,6 +197,8 @@ TEST_CASE("large frames arrive whole, though their headers come alone and their 
         for (std::size_t size : sizes)
             for (std::size_t cut : {1U, 10U, 14U, 15U, 20'000U})
                 for (bool by_frames : {false, true}) {
+                    if (by_frames && size > 20'000 && test::tiny())
+                        continue; // thousands of parts
                     bool const is_text = ++round % 2;
                     INFO(name_of(k) << ": " << size << " bytes cut at " << cut << ", by frames: " << by_frames);
                     std::string const text(size, static_cast<char>('a' + round % 26));

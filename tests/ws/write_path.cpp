@@ -113,8 +113,8 @@ TEST_CASE("messages of every size go out whole, in order")
             auto both = co_await open_pair(k);
             auto& from = server ? both.server : both.client;
             auto& to = server ? both.client : both.server;
-            std::size_t const sizes[] = {0,      1,      125,    126,    4000,   4096,   16'383,  16'384, 16'385,
-                                         65'535, 65'536, 65'537, 200'000, 1 << 20};
+            std::size_t const sizes[] = {0,      1,      125,    126,    4000,    4096,   16'383, 16'384,
+                                         16'385, 65'535, 65'536, 65'537, 200'000, test::load(1 << 20, 100'000)};
             scope writing;
             writing.spawn([](ws::connection& ws, std::span<std::size_t const> all) -> task<> {
                 for (std::size_t size : all) {
@@ -165,8 +165,9 @@ TEST_CASE("what was read is sent as it was, though the next read comes before it
     on_each([](kind k) -> task<> {
         auto both = co_await raw_client(k);
         std::vector<std::string> texts;
-        for (int i = 0; i < 40; ++i)
-            texts.emplace_back(i % 3 == 0 ? 300U : i % 3 == 1 ? 15'000U : 70'000U, static_cast<char>('A' + i));
+        std::size_t const sizes[] = {300, 15'000, test::load(70'000, 20'000)};
+        for (std::size_t i = 0; i < 40; ++i)
+            texts.emplace_back(sizes[i % 3], static_cast<char>('A' + i));
         scope children;
         children.spawn([](stream& s, std::vector<std::string> const& all) -> task<> {
             for (auto const& text : all)
