@@ -10,7 +10,10 @@ namespace wring::fuzz {
 class ear
 {
 public:
-    ear(proto::role self, proto::limits const& l, bool rsv1) noexcept : session_(self, l, rsv1) {}
+    /// Hears whole messages by next_whole() where `whole_first`.
+    ear(proto::role self, proto::limits const& l, bool rsv1, bool whole_first = false) noexcept :
+        session_(self, l, rsv1), whole_first_(whole_first)
+    {}
 
     void hear(input piece)
     {
@@ -18,8 +21,12 @@ public:
         held_.insert(held_.end(), bytes.begin(), bytes.end());
         std::span<std::byte> rest{held_};
         std::size_t events = 0;
-        for (auto e = session_.next(rest); e.what != proto::event::kind::need_more; e = session_.next(rest)) {
-            take(e);
+        for (proto::event e;;) {
+            if (!whole_first_ || !take_whole(rest)) {
+                e = session_.next(rest);
+                if (e.what == proto::event::kind::need_more) break;
+                take(e);
+            }
             require(++events <= held_.size() / 2 + 2, "each event but the last takes a header's bytes");
         }
         require(rest.size() < proto::max_control_frame, "what is left is less than a control frame");
@@ -35,6 +42,17 @@ public:
     }
 
 private:
+    bool take_whole(std::span<std::byte>& rest)
+    {
+        auto const payload = session_.next_whole(rest);
+        if (!payload.data()) return false;
+        require(!over_ && !open_, "a whole message stands alone");
+        all_.push_back({rest[0] == std::byte{0x81} ? "text" : "binary", true, true, 0,
+                        std::string(reinterpret_cast<char const*>(payload.data()), payload.size())});
+        rest = {payload.data() + payload.size(), rest.data() + rest.size()};
+        return true;
+    }
+
     void take(proto::event const& e)
     {
         require(!over_, "nothing follows a violation or a close frame");
@@ -82,6 +100,7 @@ private:
     std::vector<happening> all_;
     bool open_ = false;
     bool over_ = false;
+    bool whole_first_;
 };
 
 } // namespace wring::fuzz

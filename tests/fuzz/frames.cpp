@@ -18,10 +18,10 @@ void frames(input in, proto::role self)
     bool const rsv1 = (flags & 4) != 0;
 
     auto const model = expected(r.rest(), self, limit, rsv1);
-    ear whole(self, limit, rsv1);
+    ear whole(self, limit, rsv1, (flags & 8) != 0);
     whole.hear(r.rest());
     require(whole.heard() == model, "the session agrees with the model");
-    ear parts(self, limit, rsv1);
+    ear parts(self, limit, rsv1, (flags & 8) == 0);
     for (auto left = r.rest(); !left.empty();) {
         auto const n = cuts.next(left.size());
         parts.hear(left.first(n));

@@ -49,8 +49,23 @@ void take(outcome& o, event const& e)
                        e.what == kind::close ? std::string{e.reason} : to_text(e.payload), e.code, e.error});
 }
 
+// What next_whole() gives, as next() would have reported it.
+bool take_whole(outcome& o, session& s, std::span<std::byte>& rest)
+{
+    auto const before = byte_string(rest.begin(), rest.end());
+    auto const payload = s.next_whole(rest);
+    if (!payload.data()) {
+        CHECK(byte_string(rest.begin(), rest.end()) == before); // nothing was done
+        return false;
+    }
+    auto const op = static_cast<opcode>(before[0] & std::byte{0x0F});
+    o.items.push_back({kind::data, op, true, true, true, to_text(payload), 0, errc::ok});
+    rest = {payload.data() + payload.size(), rest.data() + rest.size()};
+    return true;
+}
+
 // Presents `input` in the pieces that end at `cuts`, as a connection does: what next() leaves comes again.
-outcome run(session& s, byte_string const& input, std::vector<std::size_t> const& cuts)
+outcome run(session& s, byte_string const& input, std::vector<std::size_t> const& cuts, bool whole_first = false)
 {
     outcome o;
     byte_string held;
@@ -61,8 +76,14 @@ outcome run(session& s, byte_string const& input, std::vector<std::size_t> const
         held.insert(held.end(), input.begin() + static_cast<std::ptrdiff_t>(from),
                     input.begin() + static_cast<std::ptrdiff_t>(to));
         std::span<std::byte> rest{held};
-        for (auto e = s.next(rest); e.what != kind::need_more; e = s.next(rest))
+        for (event e;;) {
+            if (whole_first && take_whole(o, s, rest))
+                continue;
+            e = s.next(rest);
+            if (e.what == kind::need_more)
+                break;
             take(o, e);
+        }
         small = small && rest.size() < max_control_frame;
         held = byte_string(rest.begin(), rest.end());
         from = to;
@@ -77,7 +98,7 @@ outcome whole(byte_string const& input, role self = role::server, limits const& 
     return run(s, input, {});
 }
 
-// Whole, cut in two at each byte, and byte by byte: the same.
+// Whole, cut in two at each byte, and byte by byte: the same, also where next_whole() has the first say.
 outcome judged(byte_string const& input, role self = role::server, limits const& l = defaults)
 {
     auto const expected = whole(input, self, l);
@@ -86,11 +107,15 @@ outcome judged(byte_string const& input, role self = role::server, limits const&
     for (std::size_t cut = 0; cut <= input.size(); ++cut) {
         session s{self, l};
         same = same && run(s, input, {cut}) == expected;
+        session other{self, l};
+        same = same && run(other, input, {cut}, true) == expected;
         all.push_back(cut);
     }
     session s{self, l};
     CHECK(same);
     CHECK(run(s, input, all) == expected);
+    session other{self, l};
+    CHECK(run(other, input, all, true) == expected);
     return expected;
 }
 
@@ -121,6 +146,49 @@ TEST_CASE("a text message is delivered to either side", "[proto][session]")
         auto const o = judged(make_frame(0x81, from_text("Hello"), self == role::server), self);
         REQUIRE(o.items.size() == 1);
         CHECK(o.items[0] == outcome::item{kind::data, opcode::text, true, true, true, "Hello", 0, errc::ok});
+    }
+}
+
+TEST_CASE("a message that lies there whole is taken in one step, and nothing else is touched", "[proto][session]")
+{
+    for (auto self : {role::server, role::client}) {
+        bool const mask = self == role::server;
+        auto takes = [&](byte_string bytes, limits const& l = defaults, byte_string const& before = {}) {
+            session s{self, l, true};
+            auto earlier = before;
+            for (std::span<std::byte> rest{earlier}; s.next(rest).what != kind::need_more;) {}
+            outcome o;
+            std::span<std::byte> rest{bytes};
+            return take_whole(o, s, rest);
+        };
+        for (std::size_t size : {0U, 1U, 125U, 126U, 65'535U}) {
+            INFO(size << " bytes");
+            auto const frame = make_frame(0x82, byte_string(size, std::byte{'x'}), mask);
+            CHECK(takes(frame));
+            CHECK(takes(frame + make_frame(0x89, {}, mask)));
+            CHECK_FALSE(takes(byte_string(frame.begin(), frame.end() - 1)));
+            CHECK(takes(frame, {size, size, 1}));
+            CHECK(takes(frame, {0, 0, 0}));
+            if (size > 1) {
+                CHECK_FALSE(takes(frame, {size - 1, size, 1}));
+                CHECK_FALSE(takes(frame, {size, size - 1, 1}));
+            }
+        }
+        CHECK_FALSE(takes({}));
+        CHECK_FALSE(takes(make_frame(0x82, byte_string(65'536, std::byte{'x'}), mask)));
+        for (unsigned first : {0x02U, 0x01U, 0x80U, 0x00U, 0x88U, 0x89U, 0x8AU, 0xC2U, 0xA2U, 0x83U})
+            CHECK_FALSE(takes(make_frame(first, from_text("text"), mask)));
+        CHECK_FALSE(takes(make_frame(0x82, from_text("text"), !mask)));
+        CHECK(takes(make_frame(0x81, from_text("\xC3\xA4"), mask)));
+        CHECK_FALSE(takes(make_frame(0x81, from_text("\xC3"), mask))); // and what was unmasked is masked again
+        CHECK_FALSE(takes(make_frame(0x81, from_text("\xFF"), mask)));
+        auto long_form = make_frame(0x82, byte_string(126, std::byte{'x'}), mask);
+        long_form[3] = std::byte{125}; // which has a shorter form
+        CHECK_FALSE(takes(long_form));
+        auto const text = make_frame(0x81, from_text("text"), mask);
+        CHECK_FALSE(takes(text, defaults, make_frame(0x01, from_text("more to come"), mask)));
+        CHECK_FALSE(takes(text, defaults, make_frame(0x88, {}, mask)));
+        CHECK_FALSE(takes(text, defaults, make_frame(0x83, {}, mask))); // a violation
     }
 }
 

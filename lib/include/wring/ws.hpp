@@ -600,6 +600,38 @@ private:
     close_operation* next_ = nullptr;
 };
 
+// Here, as every frame passes them.
+
+inline ws::connection::read_frame_operation ws::connection::read_frame() noexcept
+{
+    return read_frame_operation(*core_);
+}
+
+inline ws::connection::read_operation ws::connection::read() noexcept
+{
+    return read_operation(*core_);
+}
+
+inline ws::connection::write_operation ws::connection::write(std::string_view text, write_options how) noexcept
+{
+    return {*core_, opcode::text, true, how, std::as_bytes(std::span(text))};
+}
+
+inline ws::connection::write_operation ws::connection::write(std::span<std::byte const> bytes, write_options how) noexcept
+{
+    return {*core_, opcode::binary, true, how, bytes};
+}
+
+inline ws::connection::write_operation ws::connection::write(message const& m, write_options how) noexcept
+{
+    return {*core_, m.is_text ? opcode::text : opcode::binary, true, how, m.payload};
+}
+
+inline ws::connection::write_operation ws::connection::write_frame(frame const& f, write_options how) noexcept
+{
+    return {*core_, f.op, f.fin, how, f.payload};
+}
+
 } // namespace wring
 
 template <>

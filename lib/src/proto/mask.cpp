@@ -113,8 +113,13 @@ void mask_words(std::byte* dst, std::byte const* src, std::size_t size, std::uin
 
 void mask_vector(std::byte* dst, std::byte const* src, std::size_t size, std::uint32_t key) noexcept
 {
+    if (size <= 16) return mask_short(dst, src, size, key);
+    // The last ones first, as mask_short() does: what is stored before them overlaps them.
     vector16 const key16{key, key, key, key};
-    for (; size >= 64; dst += 64, src += 64, size -= 64) {
+    auto const last_key = rotate(key, size);
+    auto const last = load<vector16>(src + size - 16) ^ vector16{last_key, last_key, last_key, last_key};
+    std::byte* const last_at = dst + size - 16;
+    for (; size >= 80; dst += 64, src += 64, size -= 64) {
         auto const a = load<vector16>(src) ^ key16;
         auto const b = load<vector16>(src + 16) ^ key16;
         auto const c = load<vector16>(src + 32) ^ key16;
@@ -126,7 +131,7 @@ void mask_vector(std::byte* dst, std::byte const* src, std::size_t size, std::ui
     }
     for (; size > 16; dst += 16, src += 16, size -= 16)
         store(dst, load<vector16>(src) ^ key16);
-    mask_short(dst, src, size, key);
+    store(last_at, last);
 }
 
 #if defined(__x86_64__)

@@ -2,6 +2,8 @@
 #include "proto/session.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 #include <limits>
 
 namespace wring::proto {
@@ -88,42 +90,40 @@ inline void session::data(std::span<std::byte>& input, event& v) noexcept
     if (message_end) receiving_ = opcode::continuation;
 }
 
-// Most messages are one small frame, all of it there: less than half of the steps that others take.
-inline bool session::starts_small_message(std::span<std::byte const> input) const noexcept
+std::span<std::byte> session::next_whole(std::span<std::byte> input) noexcept
 {
-    if (input.size() < 2 || in_frame_ || receiving_message()) return false;
-    auto const first = std::to_integer<unsigned>(input.data()[0]);
-    auto const second = std::to_integer<unsigned>(input.data()[1]);
-    unsigned const mask_bit = self_ == role::server ? 0x80 : 0;
-    std::size_t const length = second ^ mask_bit; // above 125: another mask bit, or a length in more bytes
-    bool const whole_message = first == 0x82 || first == 0x81; // FIN, no other bit, and binary or text
-    return whole_message && length <= max_control_payload && input.size() >= header_size(length, mask_bit != 0) + length &&
-           length <= or_unlimited(limits_->max_frame) && length <= or_unlimited(limits_->max_message);
-}
-
-inline void session::small_message(std::span<std::byte>& input, event& v) noexcept
-{
-    std::byte* at = input.data();
-    auto const op = static_cast<opcode>(at[0] & std::byte{0x0F});
-    auto const length = std::to_integer<std::size_t>(at[1] & std::byte{0x7F});
+    if (input.size() < 2 || in_frame_ || receiving_message() || close_received_ || error_ != errc::ok) return {};
+    std::byte* at = input.data(); // no checked access
+    auto const first = std::to_integer<unsigned>(at[0]);
+    if (first != 0x82 && first != 0x81) return {}; // FIN, no other bit, and binary or text
+    bool const masked = self_ == role::server;
+    std::uint32_t length = std::to_integer<unsigned>(at[1]) ^ (masked ? 0x80 : 0); // above 127: another mask bit
     at += 2;
-    mask_key key{};
-    if (self_ == role::server) {
-        std::memcpy(key.data(), at, key.size());
-        at += key.size();
+    if (length == 126 && input.size() >= 4) {
+        length = std::to_integer<std::uint32_t>(at[0]) << 8 | std::to_integer<std::uint32_t>(at[1]);
+        at += 2;
+        if (length < 126) return {};
+    } else if (length > 125) {
+        return {};
     }
+    at += masked ? 4 : 0;
+    if (input.data() + input.size() < at + length || length > or_unlimited(limits_->max_frame) ||
+        length > or_unlimited(limits_->max_message))
+        return {};
     std::span const payload(at, length);
-    input = {at + length, input.data() + input.size()};
-    if (self_ == role::server) mask(payload, key);
-    if (op == opcode::text) {
-        utf8_.reset();
-        if (!utf8_.feed(payload) || !utf8_.complete()) return fail(errc::utf8_text, input, v);
+    std::uint32_t key = 0;
+    if (masked) {
+        std::memcpy(&key, at - 4, sizeof key);
+        mask(payload, std::bit_cast<mask_key>(key));
     }
-    v.what = event::kind::data;
-    v.op = op;
-    v.frame_start = v.frame_end = v.message_start = v.message_end = fin_ = true;
-    v.frame_length = length;
-    v.payload = payload;
+    if (first == 0x81) {
+        utf8_.reset();
+        if (!utf8_.feed(payload) || !utf8_.complete()) {
+            if (masked) mask(payload, std::bit_cast<mask_key>(key)); // as it was
+            return {};
+        }
+    }
+    return payload;
 }
 
 inline void session::take(std::span<std::byte>& input, event& v) noexcept
@@ -132,7 +132,6 @@ inline void session::take(std::span<std::byte>& input, event& v) noexcept
         input = input.last(0);
         return;
     }
-    if (starts_small_message(input)) return small_message(input, v);
     if (!in_frame_) {
         frame_header h;
         auto const header = parse_header(input, {self_, rsv1_allowed_}, h);

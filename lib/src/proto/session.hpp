@@ -75,6 +75,11 @@ public:
     // input is swallowed and every later call returns need_more.
     [[nodiscard]] event next(std::span<std::byte>& input) noexcept;
 
+    // The same for most of what comes, in a third of the steps: a message of one frame, not compressed, that lies whole and
+    // valid at the front of `input`. Gives its payload, with which it ends; the first byte has its opcode. Else null, and
+    // nothing is done.
+    [[nodiscard]] std::span<std::byte> next_whole(std::span<std::byte> input) noexcept;
+
     // Whether a frame of this kind may be sent now; if so it is taken as sent. While a fragmented message is open, its
     // own opcode means its next frame and `op` becomes continuation. Control frames may stand between fragments,
     // nothing may follow a close frame (sections 5.4 and 5.5.1).
@@ -129,8 +134,6 @@ public:
 
 private:
     void take(std::span<std::byte>& input, event& v) noexcept;
-    [[nodiscard]] bool starts_small_message(std::span<std::byte const> input) const noexcept;
-    void small_message(std::span<std::byte>& input, event& v) noexcept;
     [[nodiscard]] errc begin_frame(frame_header const& h) noexcept;
     void data(std::span<std::byte>& input, event& v) noexcept;
     void control(frame_header const& h, std::span<std::byte> payload, std::span<std::byte>& input, event& v) noexcept;

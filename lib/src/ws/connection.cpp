@@ -21,36 +21,6 @@ connection::~connection()
         core_->orphan();
 }
 
-connection::read_frame_operation connection::read_frame() noexcept
-{
-    return read_frame_operation(*core_);
-}
-
-connection::read_operation connection::read() noexcept
-{
-    return read_operation(*core_);
-}
-
-connection::write_operation connection::write(std::string_view text, write_options how) noexcept
-{
-    return {*core_, opcode::text, true, how, std::as_bytes(std::span(text))};
-}
-
-connection::write_operation connection::write(std::span<std::byte const> bytes, write_options how) noexcept
-{
-    return {*core_, opcode::binary, true, how, bytes};
-}
-
-connection::write_operation connection::write(message const& m, write_options how) noexcept
-{
-    return {*core_, m.is_text ? opcode::text : opcode::binary, true, how, m.payload};
-}
-
-connection::write_operation connection::write_frame(frame const& f, write_options how) noexcept
-{
-    return {*core_, f.op, f.fin, how, f.payload};
-}
-
 posted connection::post(shared_message const& m) noexcept
 {
     return core_->post(m);

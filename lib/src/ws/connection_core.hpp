@@ -219,7 +219,8 @@ private:
 
     // read_path.cpp
     [[nodiscard]] bool complete(reading& op) noexcept;
-    [[nodiscard]] bool nothing_to_read() const noexcept;
+    [[nodiscard]] bool nothing_under_way() const noexcept;
+    [[nodiscard]] bool take_whole(reading& op, engine::block& first) noexcept;
     [[nodiscard]] bool complete_frame(reading& op);
     [[nodiscard]] bool complete_message(reading& op);
     void assemble(piece const& p, std::size_t n);
@@ -231,7 +232,7 @@ private:
     [[nodiscard]] bool next_piece(piece& out) { return work_->pieces_head ? next_kept(out), true : pull(out, true); }
     void next_kept(piece& out);
     [[nodiscard]] bool pull(piece& out, bool wanted);
-    void trace_received(proto::event const& e) const noexcept;
+    [[gnu::cold]] void trace_received(proto::event const& e) const noexcept;
     void put_back(piece&& p);
     void parse_ahead() noexcept;
     void keep(piece&& p);
@@ -241,6 +242,8 @@ private:
     // write_path.cpp
     [[nodiscard]] bool complete_next_turn(ws::connection::write_operation& op, outgoing_frame const& frame,
                                           std::coroutine_handle<> h, context const& env) noexcept;
+    [[nodiscard]] bool start_otherwise(ws::connection::write_operation& op, std::coroutine_handle<> h,
+                                       context const& env) noexcept;
     [[nodiscard]] bool may_queue(ws::opcode op) const noexcept;
     void wait_for_turn(write_waiter& w) noexcept;
     void cancel(write_waiter& op) noexcept;
@@ -249,8 +252,8 @@ private:
     parts begin_frame(outgoing_frame const& f) noexcept;
     template <class Keeper>
     void queue_reference(parts const& f, proto::mask_key key, Keeper&& keeper);
-    void trace_sent(parts const& f) const noexcept;
-    std::byte* queue_header(parts const& f, proto::mask_key key, std::size_t room);
+    [[gnu::cold]] void trace_sent(parts const& f) const noexcept;
+    void copy_frame(proto::opcode op, bool fin, bool rsv1, std::byte const* payload, std::size_t size);
     void queue_frame(parts const& f);
     void queue_control(proto::opcode op, std::span<std::byte const> payload);
     void queue_shared(ws::shared_message const& m, shared_form const& form);

@@ -35,33 +35,39 @@ void destroy(T* p) noexcept
 }
 } // namespace
 
-// ---- a frame into the queue: inline, as every small one passes here ----------------------------------------------
+// ---- a frame into the queue ----------------------------------------------------------------------------------------
 
-inline std::byte* connection_core::queue_header(parts const& f, proto::mask_key key, std::size_t room)
+// Every small frame passes here: always inline, and without a `parts` on its way, which is written in small pieces and read
+// in large ones.
+[[gnu::always_inline]] inline void connection_core::copy_frame(proto::opcode op, bool fin, bool rsv1,
+                                                               std::byte const* payload, std::size_t size)
 {
+    auto const key = client_ ? fresh_mask() : proto::mask_key{};
     if (trace::frames)
-        trace_sent(f);
-    std::byte* const at = work_->queue.extend(proto::header_size(f.payload.size(), client_) + room, loop_.blocks());
-    return at + work_->session.encode_header(f.op, f.fin, f.rsv1, f.payload.size(), key, at);
+        trace_sent({op, fin, rsv1, {payload, size}});
+    std::byte* at = work_->queue.extend(proto::header_size(size, client_) + size, loop_.blocks());
+    at += work_->session.encode_header(op, fin, rsv1, size, key, at);
+    if (size == 0)
+        return;
+    if (client_)
+        proto::mask_copy(at, {payload, size}, key);
+    else
+        std::memcpy(at, payload, size);
 }
 
 void connection_core::queue_frame(parts const& f)
 {
-    auto const key = client_ ? fresh_mask() : proto::mask_key{};
-    std::byte* const at = queue_header(f, key, f.payload.size());
-    if (f.payload.empty())
-        return;
-    if (client_)
-        proto::mask_copy(at, f.payload, key);
-    else
-        std::memcpy(at, f.payload.data(), f.payload.size());
+    copy_frame(f.op, f.fin, f.rsv1, f.payload.data(), f.payload.size());
 }
 
 // `keeper` has the payload's bytes: a block, or the waiting writer.
 template <class Keeper>
 void connection_core::queue_reference(parts const& f, proto::mask_key key, Keeper&& keeper)
 {
-    queue_header(f, key, 0);
+    if (trace::frames)
+        trace_sent(f);
+    std::byte* const at = work_->queue.extend(proto::header_size(f.payload.size(), client_), loop_.blocks());
+    work_->session.encode_header(f.op, f.fin, f.rsv1, f.payload.size(), key, at);
     try {
         work_->queue.add(f.payload, std::forward<Keeper>(keeper));
     } catch (std::bad_alloc const&) { // no close frame can follow half a frame
@@ -115,7 +121,26 @@ inline bool connection_core::queue_at_once(outgoing_frame const& f)
     return true;
 }
 
+// Most often a small message, with nothing in its way.
 bool connection_core::start(ws::connection::write_operation& op, std::coroutine_handle<> h, context const& env) noexcept
+{
+    bool const free = phase_ == phase::open && work_ && !work_->waiting_head && !agreed_ && with::corking;
+    if (!free || op.payload_.size() >= large_payload || !may_queue(op.op_))
+        return start_otherwise(op, h, env);
+    try {
+        auto opcode = static_cast<proto::opcode>(op.op_);
+        (void)work_->session.start_frame(opcode, op.fin_);
+        copy_frame(opcode, op.fin_, false, op.payload_.data(), op.payload_.size());
+        want_turn_end();
+    } catch (std::bad_alloc const&) {
+        fail_with_no_memory();
+        op.outcome_ = ws::connection::write_operation::outcome::ended;
+    }
+    return false;
+}
+
+bool connection_core::start_otherwise(ws::connection::write_operation& op, std::coroutine_handle<> h,
+                                      context const& env) noexcept
 {
     outgoing_frame const frame{op.payload_, op.op_, op.fin_, op.compress_};
     bool const goes_on = frame.op == ws::opcode::continuation;
