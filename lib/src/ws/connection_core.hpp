@@ -253,7 +253,7 @@ private:
     template <class Keeper>
     void queue_reference(parts const& f, proto::mask_key key, Keeper&& keeper);
     [[gnu::cold]] void trace_sent(parts const& f) const noexcept;
-    void copy_frame(proto::opcode op, bool fin, bool rsv1, std::byte const* payload, std::size_t size);
+    void copy_frame(proto::opcode op, bool fin, bool rsv1, bool client, std::byte const* payload, std::size_t size);
     void queue_frame(parts const& f);
     void queue_control(proto::opcode op, std::span<std::byte const> payload);
     void queue_shared(ws::shared_message const& m, shared_form const& form);

@@ -39,17 +39,17 @@ void destroy(T* p) noexcept
 
 // Every small frame passes here: always inline, and without a `parts` on its way, which is written in small pieces and read
 // in large ones.
-[[gnu::always_inline]] inline void connection_core::copy_frame(proto::opcode op, bool fin, bool rsv1,
+[[gnu::always_inline]] inline void connection_core::copy_frame(proto::opcode op, bool fin, bool rsv1, bool client,
                                                                std::byte const* payload, std::size_t size)
 {
-    auto const key = client_ ? fresh_mask() : proto::mask_key{};
+    auto const key = client ? fresh_mask() : proto::mask_key{};
     if (trace::frames)
         trace_sent({op, fin, rsv1, {payload, size}});
-    std::byte* at = work_->queue.extend(proto::header_size(size, client_) + size, loop_.blocks());
-    at += work_->session.encode_header(op, fin, rsv1, size, key, at);
+    std::byte* at = work_->queue.extend(proto::header_size(size, client) + size, loop_.blocks());
+    at += proto::write_header({fin, rsv1, client, op, key, size}, at);
     if (size == 0)
         return;
-    if (client_)
+    if (client)
         proto::mask_copy(at, {payload, size}, key);
     else
         std::memcpy(at, payload, size);
@@ -57,7 +57,7 @@ void destroy(T* p) noexcept
 
 void connection_core::queue_frame(parts const& f)
 {
-    copy_frame(f.op, f.fin, f.rsv1, f.payload.data(), f.payload.size());
+    copy_frame(f.op, f.fin, f.rsv1, client_, f.payload.data(), f.payload.size());
 }
 
 // `keeper` has the payload's bytes: a block, or the waiting writer.
@@ -121,16 +121,16 @@ inline bool connection_core::queue_at_once(outgoing_frame const& f)
     return true;
 }
 
-// Most often a small message, with nothing in its way.
+// Most often a small message of a server, with nothing in its way.
 bool connection_core::start(ws::connection::write_operation& op, std::coroutine_handle<> h, context const& env) noexcept
 {
-    bool const free = phase_ == phase::open && work_ && !work_->waiting_head && !agreed_ && with::corking;
+    bool const free = phase_ == phase::open && work_ && !work_->waiting_head && !agreed_ && !client_ && with::corking;
     if (!free || op.payload_.size() >= large_payload || !may_queue(op.op_))
         return start_otherwise(op, h, env);
     try {
         auto opcode = static_cast<proto::opcode>(op.op_);
         (void)work_->session.start_frame(opcode, op.fin_);
-        copy_frame(opcode, op.fin_, false, op.payload_.data(), op.payload_.size());
+        copy_frame(opcode, op.fin_, false, false, op.payload_.data(), op.payload_.size());
         want_turn_end();
     } catch (std::bad_alloc const&) {
         fail_with_no_memory();
