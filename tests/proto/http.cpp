@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "proto/http.hpp"
 
+#include "bytes.hpp"
 #include "catch.hpp"
 
 #include <algorithm>
@@ -365,6 +366,40 @@ TEST_CASE("a field is found by its name, whatever is beside it and in which orde
     CHECK(twice.all("Host").first == "a");
     CHECK(twice.has_token("Host", "b"));
     CHECK(twice.count("Abcde") == 1);
+    // ... and where the first of the names stands that share a place, as these do with Host.
+    field_range const place("A: 1\r\nAbcd: 2\r\nX: 3\r\nhost: a\r\nAbcd: 4\r\nHost: b\r\n");
+    CHECK(place.count("Host") == 2);
+    CHECK(place.all("Host").first == "a");
+    CHECK(place.all("Abcd").first == "2");
+    CHECK(place.count("Abcd") == 2);
+    CHECK(place.find("X") == "3");
+    CHECK(place.find("A") == "1");
+}
+
+TEST_CASE("each field of a head is found, with any names and in any order", "[proto][http]")
+{
+    wring::test::random_source random{0x9E3779B97F4A7C15};
+    for (int round = 0; round < 300; ++round) {
+        std::vector<std::pair<std::string, std::string>> all;
+        std::string lines;
+        for (std::size_t i = random.below(30); i > 0; --i) {
+            std::string name(1 + random.below(3), 'a');
+            for (auto& c : name)
+                c = static_cast<char>((random.below(2) != 0 ? 'a' : 'A') + random.below(4));
+            all.emplace_back(name, std::to_string(i));
+            lines += name + ": " + std::to_string(i) + "\r\n";
+        }
+        field_range const fields(lines);
+        for (auto const& [name, value] : all) {
+            std::vector<std::string> expected;
+            for (auto const& [other, its] : all)
+                if (equal_ignoring_case(name, other)) expected.push_back(its);
+            CHECK(elements(fields, name.c_str()) == expected);
+            CHECK(fields.find(name) == expected.front());
+            CHECK(fields.count(name) == expected.size());
+        }
+        CHECK_FALSE(fields.find("e"));
+    }
 }
 
 TEST_CASE("a comma in a quoted string does not separate", "[proto][http]")

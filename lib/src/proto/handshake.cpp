@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
 namespace wring::proto {
 namespace {
@@ -128,9 +129,17 @@ std::optional<std::array<char, 28>> accept_key(std::string_view key) noexcept
     // Fetched once: what EVP_sha1() gives is looked up, under locks, each time that it is used.
     static EVP_MD const* const fetched = EVP_MD_fetch(nullptr, "SHA1", nullptr);
     auto const* const sha1 = fetched ? fetched : EVP_sha1();
+    // And one context for all of a thread: making one takes as long as the digest.
+    struct free_context
+    {
+        void operator()(EVP_MD_CTX* c) const noexcept { EVP_MD_CTX_free(c); }
+    };
+    thread_local std::unique_ptr<EVP_MD_CTX, free_context> const context(EVP_MD_CTX_new());
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
     unsigned size = 0;
-    if (EVP_Digest(text.data(), key.size() + guid.size(), digest.data(), &size, sha1, nullptr) != 1 || size != 20)
+    if (!context || EVP_DigestInit_ex(context.get(), sha1, nullptr) != 1 ||
+        EVP_DigestUpdate(context.get(), text.data(), key.size() + guid.size()) != 1 ||
+        EVP_DigestFinal_ex(context.get(), digest.data(), &size) != 1 || size != 20)
         return std::nullopt;
     std::array<unsigned char, 29> base64; // EVP_EncodeBlock ends its output with a NUL
     EVP_EncodeBlock(base64.data(), digest.data(), 20);

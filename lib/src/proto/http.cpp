@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 namespace wring::proto {
 namespace {
@@ -76,11 +77,22 @@ std::uint64_t bit_of(std::string_view name) noexcept
     return std::uint64_t{1} << ((7 * name.size() + first) % 64);
 }
 
+std::size_t place_of(std::uint64_t bit) noexcept
+{
+    return static_cast<std::size_t>(std::countr_zero(bit)) % 8;
+}
+
+std::uint64_t bits_of_place(std::size_t place) noexcept
+{
+    return 0x0101010101010101U << place;
+}
+
 } // namespace
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept
 {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
+    if (a.size() != b.size()) return false;
+    return a == b || std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
 bool is_token(std::string_view text) noexcept
@@ -152,16 +164,23 @@ field_range::field_range(std::string_view lines) noexcept : lines_(lines)
 {
     while (auto const line = take_line(lines)) {
         auto const bit = bit_of(line->substr(0, line->find(':')));
+        auto const place = place_of(bit);
+        if ((names_ & bits_of_place(place)) == 0) first_[place] = static_cast<std::uint32_t>(line->data() - lines_.data());
         shared_ |= names_ & bit;
         names_ |= bit;
     }
 }
 
-// Some eighteen look-ups make a handshake: lines of other names are left as soon as that is seen.
+// Some eighteen look-ups make a handshake: most find nothing, or what they look for at once.
+std::string_view field_range::from(std::string_view name) const noexcept
+{
+    auto const bit = bit_of(name);
+    return (names_ & bit) != 0 ? lines_.substr(first_[place_of(bit)]) : std::string_view();
+}
+
 std::optional<std::string_view> field_range::next(std::string_view& rest, std::string_view name) const noexcept
 {
     auto const bit = bit_of(name);
-    if ((names_ & bit) == 0) return std::nullopt;
     while (auto const line = take_line(rest)) {
         if (line->size() <= name.size() || (*line)[name.size()] != ':' || !equal_ignoring_case(line->substr(0, name.size()), name))
             continue;
@@ -173,14 +192,14 @@ std::optional<std::string_view> field_range::next(std::string_view& rest, std::s
 
 std::optional<std::string_view> field_range::find(std::string_view name) const noexcept
 {
-    auto rest = lines_;
+    auto rest = from(name);
     return next(rest, name);
 }
 
 field_range::occurrences field_range::all(std::string_view name) const noexcept
 {
     occurrences found;
-    for (auto rest = lines_; auto const value = next(rest, name);)
+    for (auto rest = from(name); auto const value = next(rest, name);)
         if (found.lines++ == 0) found.first = *value;
     return found;
 }
@@ -237,9 +256,20 @@ head_scanner::progress head_scanner::feed(std::string_view piece) noexcept
     }
     auto const within_limit = piece.substr(0, limits_.max_head - size_);
     while (p.consumed < within_limit.size()) {
-        auto const c = static_cast<unsigned char>(within_limit[p.consumed]);
-        // Most bytes of a head are in a value, where they change nothing.
-        if (state_ != state::value || !is(c, value_char)) p.error = step(c);
+        // Most bytes of a head are in a name or a value, where they change nothing.
+        if (state_ == state::value || state_ == state::name) {
+            auto const class_bits = state_ == state::value ? value_char : token_char;
+            char const* const from = within_limit.data() + p.consumed;
+            char const* const end = within_limit.data() + within_limit.size();
+            char const* at = from;
+            while (at != end && is(static_cast<unsigned char>(*at), class_bits))
+                ++at;
+            auto const same = static_cast<std::size_t>(at - from);
+            p.consumed += same;
+            size_ += same;
+            if (at == end) break;
+        }
+        p.error = step(static_cast<unsigned char>(within_limit[p.consumed]));
         if (p.error != errc::ok) return p;
         ++p.consumed;
         ++size_;

@@ -3,6 +3,7 @@
 
 #include "proto/error.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -113,8 +114,8 @@ private:
     list_range list_;
 };
 
-// The field lines of a head that a head_scanner accepted: a view of their text, and a note of which names may be there, as
-// most that are looked up are not. Other look-ups read the text from its start; the scanner's limits bound that.
+// The field lines of a head that a head_scanner accepted: a view of their text, and a note of which names may be there and
+// where the first of them stands. From there on look-ups read the text; the scanner's limits bound that.
 class field_range
 {
 public:
@@ -161,7 +162,7 @@ public:
     template <typename Visit>
     bool each_element(std::string_view name, Visit&& visit) const
     {
-        for (auto rest = lines_; auto const value = next(rest, name);)
+        for (auto rest = from(name); auto const value = next(rest, name);)
             for (auto element : list_range{*value})
                 if (!visit(element)) return false;
         return true;
@@ -171,12 +172,16 @@ public:
     [[nodiscard]] bool has_token(std::string_view name, std::string_view token) const noexcept;
 
 private:
+    // The lines from the first on that may have this name.
+    [[nodiscard]] std::string_view from(std::string_view name) const noexcept;
+
     // Value of the next field of this name in `rest`, which is shortened by all that comes before and by itself.
     [[nodiscard]] std::optional<std::string_view> next(std::string_view& rest, std::string_view name) const noexcept;
 
     std::string_view lines_;
     std::uint64_t names_ = 0;  // a bit for each line's name; several names share one
     std::uint64_t shared_ = 0; // of them, those that more than one line has
+    std::array<std::uint32_t, 8> first_{}; // where the first line stands of the names whose bits are equal modulo 8
 };
 
 struct http_version
