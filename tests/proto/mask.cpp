@@ -5,6 +5,9 @@
 #include "catch.hpp"
 
 #include <algorithm>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 using namespace wring::proto;
 using namespace wring::test;
@@ -111,3 +114,51 @@ TEST_CASE("a payload masked in pieces is the payload masked whole", "[proto][mas
     }
     CHECK(wrong == 0);
 }
+
+#if defined(__x86_64__)
+namespace {
+
+// Whether a wide register's upper half is in use, by what the processor would have to save (XGETBV of 1).
+__attribute__((target("xsave"))) bool upper_halves_in_use() noexcept
+{
+    return (__builtin_ia32_xgetbv(1) & 4) != 0;
+}
+
+__attribute__((target("avx2"))) void clear_upper_halves() noexcept
+{
+    __builtin_ia32_vzeroupper();
+}
+
+__attribute__((noinline)) void use_upper_halves() noexcept
+{
+    asm volatile("vpcmpeqd %%ymm0, %%ymm0, %%ymm0" ::: "xmm0");
+}
+
+// Where it says so at all: few processors do not, nor do some emulators.
+bool can_tell() noexcept
+{
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!detail::have_avx2() || !__get_cpuid_count(0xD, 1, &a, &b, &c, &d) || (a & 4) == 0) return false;
+    use_upper_halves();
+    bool const in_use = upper_halves_in_use();
+    clear_upper_halves();
+    return in_use && !upper_halves_in_use();
+}
+
+} // namespace
+
+TEST_CASE("no kernel leaves the upper halves of registers in use, which makes all that follows slow", "[proto][mask]")
+{
+    if (!can_tell()) return;
+    for (std::size_t size : {0U, 16U, 100U, 128U, 200U, 1000U, 100'000U}) {
+        INFO(size << " bytes");
+        auto bytes = pattern(size);
+        detail::mask_avx2(bytes.data(), bytes.data(), size, 1);
+        bool const after_kernel = upper_halves_in_use();
+        mask(bytes, key);
+        bool const after_mask = upper_halves_in_use();
+        CHECK_FALSE(after_kernel);
+        CHECK_FALSE(after_mask);
+    }
+}
+#endif
