@@ -93,27 +93,25 @@ inline void session::data(std::span<std::byte>& input, event& v) noexcept
 std::span<std::byte> session::next_whole(std::span<std::byte> input) noexcept
 {
     if (input.size() < 2 || in_frame_ || receiving_message() || close_received_ || error_ != errc::ok) return {};
-    std::byte* at = input.data(); // no checked access
+    std::byte* const at = input.data(); // no checked access
     auto const first = std::to_integer<unsigned>(at[0]);
     if (first != 0x82 && first != 0x81) return {}; // FIN, no other bit, and binary or text
     bool const masked = self_ == role::server;
     std::uint32_t length = std::to_integer<unsigned>(at[1]) ^ (masked ? 0x80 : 0); // above 127: another mask bit
-    at += 2;
     if (length == 126 && input.size() >= 4) {
-        length = std::to_integer<std::uint32_t>(at[0]) << 8 | std::to_integer<std::uint32_t>(at[1]);
-        at += 2;
+        length = std::to_integer<std::uint32_t>(at[2]) << 8 | std::to_integer<std::uint32_t>(at[3]);
         if (length < 126) return {};
     } else if (length > 125) {
         return {};
     }
-    at += masked ? 4 : 0;
-    if (input.data() + input.size() < at + length || length > or_unlimited(limits_->max_frame) ||
+    std::size_t const header = header_size(length, masked);
+    if (input.size() < header + length || length > or_unlimited(limits_->max_frame) ||
         length > or_unlimited(limits_->max_message))
         return {};
-    std::span const payload(at, length);
+    std::span const payload(at + header, length);
     std::uint32_t key = 0;
     if (masked) {
-        std::memcpy(&key, at - 4, sizeof key);
+        std::memcpy(&key, payload.data() - sizeof key, sizeof key);
         mask(payload, std::bit_cast<mask_key>(key));
     }
     if (first == 0x81) {
