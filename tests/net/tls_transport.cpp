@@ -233,7 +233,7 @@ TEST_CASE("D2: plain HTTP on a TLS port gets an answer, whatever else it sends")
         CHECK(sent);
         auto const end = co_await tls::accept(std::move(plain.first), pki().accepting);
         CHECK(end.error() == tls::errc::not_tls);
-        std::string const more(test::load(30'000, 1000), 'x'); // within the second that it waits for the end
+        std::string const more(test::load(30'000, 300), 'x'); // within the second that it waits for the end
         for (int i = 0; i < 10; ++i) {
             auto const written = co_await plain.second.write(more); // were the socket closed the answer would be lost
             CHECK(written);
