@@ -4,11 +4,11 @@
 #pragma once
 
 #include "tls/raw_peer.hpp"
+#include "waits.hpp"
 #include "ws/harness.hpp"
 
 #include <array>
 #include <cstdlib>
-#include <ctime>
 #include <functional>
 #include <malloc.h>
 #include <sys/resource.h>
@@ -16,6 +16,7 @@
 namespace attack {
 
 using namespace ws_test;
+using wring::test::waits;
 
 /// Attacks have few rounds in every test run and many where WRING_TEST_FULL is set; both are told in
 /// tests/conformance/README.md.
@@ -61,14 +62,6 @@ inline std::size_t grown(std::size_t before)
 {
     auto const now = heap_in_use();
     return now > before ? now - before : 0;
-}
-
-/// Processor time of this thread, in seconds.
-inline double processor_time()
-{
-    timespec t{};
-    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
 }
 
 /// Completes when `condition` holds, or after half a minute: then the test's next check fails.

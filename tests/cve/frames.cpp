@@ -298,10 +298,10 @@ TEST_CASE("cve_2025_5399_control_frame_loop: a control frame cut anywhere, or ne
             co_await h.open();
             co_await h.send(client_frame(0x89, std::string(125, 'p')).substr(0, 60));
             co_await turns(20);
-            auto const before = processor_time();
+            auto const before = waits();
             auto const slept = co_await sleep_for(200ms);
             CHECK(slept.has_value());
-            CHECK(processor_time() - before < 0.05);
+            CHECK(waits() - before < 20);
             h.reset();
         },
         {.honest = 0});
@@ -704,10 +704,10 @@ TEST_CASE("cve_2017_2670_close_spin: a reset or an end in any state leaves nothi
                         h->close();
                     co_await a.settle(0);
                 }
-            auto const before = processor_time();
+            auto const before = waits();
             auto const slept = co_await sleep_for(200ms);
             CHECK(slept.has_value());
-            CHECK(processor_time() - before < 0.05);
+            CHECK(waits() - before < 20);
         },
         p);
 }
