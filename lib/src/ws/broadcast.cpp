@@ -18,11 +18,10 @@ void shared_bytes::release() noexcept
     frame_deallocate(this, size);
 }
 
-broadcast& broadcast::of(loop_core& loop)
+broadcast& broadcast::make_for(loop_core& loop)
 {
-    if (!loop.broadcast)
-        loop.broadcast = std::make_unique<broadcast>(loop);
-    return static_cast<broadcast&>(*loop.broadcast);
+    loop.broadcast = std::make_unique<broadcast>(loop);
+    return of(loop);
 }
 
 broadcast::broadcast(loop_core& loop) noexcept : loop_(loop)
@@ -30,21 +29,18 @@ broadcast::broadcast(loop_core& loop) noexcept : loop_(loop)
     call = [](turn_end& entry) noexcept { static_cast<broadcast&>(entry).forget(); };
 }
 
-broadcast::place broadcast::place_of(ws::shared_message const& message, shared_form const& form)
+void broadcast::take(ws::shared_message const& message, shared_form const& form)
 {
-    if (form.frame.data() != source_) {
-        loop_.at_turn_end(*this);
-        if (form.frame.size() <= copied) {
-            copy(form.frame);
-        } else {
-            make(0);
-            current_->message = message;
-            frame_ = form.frame;
-        }
-        last_ = message;
-        source_ = form.frame.data();
+    loop_.at_turn_end(*this);
+    if (form.frame.size() <= copied) {
+        copy(form.frame);
+    } else {
+        make(0);
+        current_->message = message;
+        frame_ = form.frame;
     }
-    return {*current_, frame_};
+    last_ = message;
+    source_ = form.frame.data();
 }
 
 void broadcast::copy(std::span<std::byte const> frame)

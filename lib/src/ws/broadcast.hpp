@@ -29,7 +29,7 @@ public:
     static constexpr std::size_t copied = 1024; ///< bytes of a frame up to which a copy takes less than a reference
 
     /// That of a loop. Throws std::bad_alloc.
-    static broadcast& of(loop_core& loop);
+    static broadcast& of(loop_core& loop) { return loop.broadcast ? static_cast<broadcast&>(*loop.broadcast) : make_for(loop); }
     explicit broadcast(loop_core& loop) noexcept;
     ~broadcast() override { forget(); }
 
@@ -39,12 +39,19 @@ public:
         std::span<std::byte const> frame;
     };
     /// Where a form of `message` lies in this turn. Throws std::bad_alloc.
-    [[nodiscard]] place place_of(ws::shared_message const& message, shared_form const& form);
+    [[nodiscard]] place place_of(ws::shared_message const& message, shared_form const& form)
+    {
+        if (form.frame.data() != source_) [[unlikely]] // the first member that is posted it
+            take(message, form);
+        return {*current_, frame_};
+    }
 
     /// Whether `bytes` are of this turn.
     [[nodiscard]] bool made(shared_bytes const& bytes) const noexcept { return bytes.turn == turn_; }
 
 private:
+    static broadcast& make_for(loop_core& loop);
+    void take(ws::shared_message const& message, shared_form const& form);
     void forget() noexcept;
     void copy(std::span<std::byte const> frame);
     void make(std::size_t room);

@@ -21,11 +21,6 @@ connection::~connection()
         core_->orphan();
 }
 
-posted connection::post(shared_message const& m) noexcept
-{
-    return core_->post(m);
-}
-
 connection::ping_operation connection::ping() noexcept
 {
     return ping_operation(*core_);

@@ -80,14 +80,8 @@ send_queue::segment* send_queue::refer_to(std::span<std::byte const> bytes)
     return s;
 }
 
-void send_queue::add(std::span<std::byte const> bytes, shared_bytes& in)
+void send_queue::add_reference(std::span<std::byte const> bytes, shared_bytes& in)
 {
-    if (last_shared() == &in && ends_at(bytes.data())) {
-        tail_->end += bytes.size();
-        tail_->limit = tail_->end;
-        size_ += bytes.size();
-        return;
-    }
     refer_to(bytes)->keeper = &in;
     ++in.references;
 }

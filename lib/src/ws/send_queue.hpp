@@ -45,7 +45,14 @@ public:
         return std::exchange(tail_->end, tail_->end + n);
     }
     /// Refers to bytes that others refer to as well. Such as lie behind the last ones in one piece become part of it.
-    void add(std::span<std::byte const> bytes, shared_bytes& in);
+    void add(std::span<std::byte const> bytes, shared_bytes& in)
+    {
+        if (last_shared() != &in || !ends_at(bytes.data()))
+            return add_reference(bytes, in);
+        tail_->end += bytes.size();
+        tail_->limit = tail_->end;
+        size_ += bytes.size();
+    }
     /// What the last bytes lie in, where that is such.
     [[nodiscard]] shared_bytes const* last_shared() const noexcept
     {
@@ -129,6 +136,7 @@ private:
         [[nodiscard]] std::byte* memory() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
     };
 
+    void add_reference(std::span<std::byte const> bytes, shared_bytes& in);
     void make_room(std::size_t n, engine::block_pool& pool);
     static segment* make(std::size_t room);
     segment* refer_to(std::span<std::byte const> bytes);

@@ -235,24 +235,9 @@ void connection_core::queue_control(proto::opcode op, std::span<std::byte const>
     want_turn_end();
 }
 
-void connection_core::queue_shared(ws::shared_message const& m, shared_form const& form)
-{
-    auto opcode = m.rep()->op;
-    (void)work_->session.start_frame(opcode, true);
-    parts const frame{opcode, true, form.compressed, form.payload};
-    if (client_ || !queue_place(broadcast::of(loop_), m, form))
-        queue_frame(frame); // a client must mask each copy with its own key
-    else if (trace::frames)
-        trace_sent(frame);
-    // The peer's window has these bytes now, and that of this connection's own compressor has not.
-    if (auto* const kept = form.compressed ? deflate() : nullptr)
-        kept->stale = true;
-    want_turn_end();
-}
-
 // Refers to what all members of this turn refer to. False, and nothing done, where a copy takes less: a small frame behind
 // what had to wait, or is this connection's own, would hold a turn's memory, and one that comes again a reference.
-bool connection_core::queue_place(broadcast& all, ws::shared_message const& m, shared_form const& form)
+inline bool connection_core::queue_place(broadcast& all, ws::shared_message const& m, shared_form const& form)
 {
     auto const at = all.place_of(m, form);
     auto& queue = work_->queue;
@@ -265,11 +250,26 @@ bool connection_core::queue_place(broadcast& all, ws::shared_message const& m, s
     return true;
 }
 
+inline void connection_core::queue_shared(ws::shared_message const& m, shared_form const& form)
+{
+    auto opcode = m.rep()->op;
+    (void)work_->session.start_frame(opcode, true);
+    bool const refers = !client_ && queue_place(broadcast::of(loop_), m, form); // a client masks each copy with its own key
+    if (!refers)
+        queue_frame({opcode, true, form.compressed, form.payload});
+    else if (trace::frames)
+        trace_sent({opcode, true, form.compressed, form.payload});
+    // The peer's window has these bytes now, and that of this connection's own compressor has not.
+    if (auto* const kept = form.compressed ? deflate() : nullptr)
+        kept->stale = true;
+    want_turn_end();
+}
+
 ws::posted connection_core::post(ws::shared_message const& m) noexcept
 {
     if (phase_ != phase::open || m.empty())
         return ws::posted::closed;
-    auto const form = form_of(*m.rep());
+    auto const form = agreed_ ? form_of(*m.rep()) : m.rep()->plain();
     std::size_t const before = work_ ? work_->queue.size() + work_->waiting_posts : 0;
     auto const limit = settings_->send_limit;
     if (limit != 0 && before > 0 && (before >= limit || form.frame.size() > limit - before))
@@ -512,6 +512,11 @@ void connection_core::trace_sent(parts const& f) const noexcept
 } // namespace wring::detail
 
 namespace wring {
+
+ws::posted ws::connection::post(shared_message const& m) noexcept
+{
+    return core_->post(m);
+}
 
 result<> ws::connection::write_operation::finish() noexcept
 {
