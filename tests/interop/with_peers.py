@@ -333,6 +333,29 @@ class Scenarios:
         same((await ada.receive()).code, 1001, "the code of the close")
         await server.exit(0)
 
+    async def hub_on_two_loops(self):
+        """Whichever loops they are on, members get what each publisher sends in its order, and none of it twice."""
+        publishers, each = 8, 40
+        server = await self.server("broadcast_hub", "--threads", "2")
+        members = [await self.connect(server.url + "/hub?name=m") for _ in range(publishers)]
+
+        async def publish(member):
+            for n in range(each):
+                await member.send(str(n))
+
+        async def follow(member):
+            seen = {}
+            while sum(seen.values()) < publishers * each:
+                who, _, n = (await member.receive()).partition(": ")
+                if not who.startswith("* "):        # a notice
+                    same(int(n), seen.get(who, 0), f"the next message of {who}")
+                    seen[who] = int(n) + 1
+
+        await asyncio.gather(*map(publish, members), *map(follow, members))
+        for member in members:
+            await member.close()
+        await server.stop()
+
     async def slow_member(self):
         """One that does not read is dropped; the others go on."""
         server = await self.server("broadcast_hub")
@@ -531,6 +554,7 @@ IN_TURN = [
     ("echo_server: agrees on the first of its subprotocols that is offered", Scenarios.subprotocol),
     ("echo_server: Ctrl-C closes with 1001", Scenarios.going_away),
     ("broadcast_hub: names, notices, text, binary, leaving, Ctrl-C", Scenarios.hub),
+    ("broadcast_hub: on two loops, each publisher's messages in order", Scenarios.hub_on_two_loops),
     ("broadcast_hub: a member that does not read is dropped", Scenarios.slow_member),
     ("echo_server: compressed, with all parameters", Scenarios.deflate),
     ("echo_server: compressed only where both want it", Scenarios.deflate_off),
