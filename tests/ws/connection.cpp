@@ -26,8 +26,8 @@ TEST_CASE("messages of every kind and size are echoed")
             scope echoing;
             echoing.spawn(by_frames ? echo_frames(both.server) : echo(both.server));
             for (std::size_t size : {0U, 1U, 125U, 126U, 16'384U, 65'535U, 65'536U, 1U << 20}) {
-                if (test::tiny() && size > (by_frames ? 16'384 : 100'000)) // that would have more parts than a message may have
-                    continue;
+                if (test::tiny() && size > (by_frames ? 16'384 : 100'000))
+                    continue; // more parts than a message may have
                 std::string const text(size, 't');
                 auto const sent = co_await both.client.write(text);
                 CHECK(sent.has_value());

@@ -29,7 +29,10 @@ public:
     static constexpr std::size_t copied = 1024; ///< bytes of a frame up to which a copy takes less than a reference
 
     /// That of a loop. Throws std::bad_alloc.
-    static broadcast& of(loop_core& loop) { return loop.broadcast ? static_cast<broadcast&>(*loop.broadcast) : make_for(loop); }
+    static broadcast& of(loop_core& loop)
+    {
+        return loop.broadcast ? static_cast<broadcast&>(*loop.broadcast) : make_for(loop);
+    }
     explicit broadcast(loop_core& loop) noexcept;
     ~broadcast() override { forget(); }
 

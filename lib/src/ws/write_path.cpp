@@ -254,7 +254,8 @@ inline void connection_core::queue_shared(ws::shared_message const& m, shared_fo
 {
     auto opcode = m.rep()->op;
     (void)work_->session.start_frame(opcode, true);
-    bool const refers = !client_ && queue_place(broadcast::of(loop_), m, form); // a client masks each copy with its own key
+    // A client must mask each copy with its own key.
+    bool const refers = !client_ && queue_place(broadcast::of(loop_), m, form);
     if (!refers)
         queue_frame({opcode, true, form.compressed, form.payload});
     else if (trace::frames)
