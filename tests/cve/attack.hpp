@@ -16,6 +16,7 @@
 namespace attack {
 
 using namespace ws_test;
+using wring::test::repeated;
 using wring::test::waits;
 
 /// Attacks have few rounds in every test run and many where WRING_TEST_FULL is set; both are told in
@@ -252,14 +253,6 @@ inline std::string text_of(byte_string const& bytes)
 inline std::string client_frame(unsigned first, std::string_view payload = {})
 {
     return text_of(masked(first, payload));
-}
-inline std::string repeated(std::string const& text, std::size_t count)
-{
-    std::string all;
-    all.reserve(text.size() * count);
-    for (std::size_t i = 0; i < count; ++i)
-        all += text;
-    return all;
 }
 
 // ---- what is attacked -----------------------------------------------------------------------------------------------

@@ -21,6 +21,15 @@ inline byte_string from_text(std::string_view text)
     return b;
 }
 
+inline std::string repeated(std::string_view text, std::size_t times)
+{
+    std::string all;
+    all.reserve(text.size() * times);
+    for (std::size_t i = 0; i < times; ++i)
+        all += text;
+    return all;
+}
+
 // "82 FF 00": pairs of digits, spaces ignored.
 inline byte_string from_hex(std::string_view hex)
 {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Holes of other implementations that a protocol core can have, one test each, named after the advisory or issue.
-// Those that make it work too much are in steps.cpp.
-#include "proto/handshake.hpp"
+// How much is done for those that make it work: steps.cpp.
 #include "proto/session.hpp"
 #include "proto/url.hpp"
 
-#include "bytes.hpp"
 #include "catch.hpp"
+#include "heads.hpp"
 
 #include <string>
 
@@ -29,14 +28,6 @@ errc ends_in(byte_string input, limits const& l = {}, role self = role::server)
 byte_string masked(unsigned first, std::string_view payload)
 {
     return make_frame(first, from_text(payload), true);
-}
-
-std::string upgrade(std::string_view more = {}, std::string_view version = "13", std::string_view host = "h")
-{
-    return "GET / HTTP/1.1\r\nHost: " + std::string{host} +
-           "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: " +
-           std::string{version} + "\r\n" + std::string{more} + "\r\n";
 }
 
 errc judged(std::string const& text)
@@ -107,6 +98,18 @@ TEST_CASE("netdata 22828: a message of exactly the limit is refused", "[proto][r
 {
     CHECK(ends_in(masked(0x82, std::string(100, 'x')), {100, 100, 0}) == errc::ok);
     CHECK(ends_in(masked(0x82, std::string(101, 'x')), {0, 100, 0}) == errc::message_too_large);
+}
+
+TEST_CASE("CVE-2021-32640, CVE-2020-7662, CVE-2023-43669: laborious heads are judged, whole and byte by byte",
+          "[proto][regression]")
+{
+    for (auto const& [text, verdict] : laborious_heads(16'000))
+        for (std::size_t const step : {text.size(), std::size_t{1}}) {
+            INFO(text.substr(140, 40));
+            auto const head = read_head(text, step);
+            CHECK(check_upgrade(head) == verdict);
+            CHECK(choose_subprotocol(head, "a, b").name.empty());
+        }
 }
 
 TEST_CASE("CVE-2024-37890: more header fields than the limit", "[proto][regression]")
