@@ -256,6 +256,7 @@ private:
     void copy_frame(proto::opcode op, bool fin, bool rsv1, bool client, std::byte const* payload, std::size_t size);
     void queue_frame(parts const& f);
     void queue_control(proto::opcode op, std::span<std::byte const> payload);
+    [[nodiscard]] shared_form form_of(ws::shared_message::representation& message) const noexcept;
     void queue_shared(ws::shared_message const& m, shared_form const& form);
     [[nodiscard]] bool queue_place(broadcast& all, ws::shared_message const& m, shared_form const& form);
     void answer_ping(std::span<std::byte const> payload);
@@ -281,7 +282,6 @@ private:
     void forget_inflated() noexcept;
     [[nodiscard]] bool compresses(outgoing_frame const& f) const noexcept;
     [[nodiscard]] bool queue_compressed(outgoing_frame const& f);
-    [[nodiscard]] shared_form form_of(ws::shared_message::representation& message) const noexcept;
     void arm_idle_deflate() noexcept;
 
     // lifecycle.cpp

@@ -332,14 +332,6 @@ bool connection_core::queue_compressed(outgoing_frame const& f)
     return true;
 }
 
-// What a shared message is sent as: itself, or compressed for all connections of this kind.
-shared_form connection_core::form_of(ws::shared_message::representation& message) const noexcept
-{
-    if (agreed_.may_compress() && message.payload_size >= settings_->deflate.threshold)
-        return message.compressed(deflate_shape());
-    return message.plain();
-}
-
 // ---- memory
 
 // Frees what was not used for long. A compressor may forget at any time. A decompressor may not, as the peer's goes on

@@ -235,6 +235,14 @@ void connection_core::queue_control(proto::opcode op, std::span<std::byte const>
     want_turn_end();
 }
 
+// What a shared message is sent as: itself, or compressed for all connections of this kind.
+inline shared_form connection_core::form_of(ws::shared_message::representation& message) const noexcept
+{
+    if (agreed_.may_compress() && message.payload_size >= settings_->deflate.threshold)
+        return message.compressed(deflate_shape());
+    return message.plain();
+}
+
 // Refers to what all members of this turn refer to. False, and nothing done, where a copy takes less: a small frame behind
 // what had to wait, or is this connection's own, would hold a turn's memory, and one that comes again a reference.
 inline bool connection_core::queue_place(broadcast& all, ws::shared_message const& m, shared_form const& form)
@@ -270,7 +278,7 @@ ws::posted connection_core::post(ws::shared_message const& m) noexcept
 {
     if (phase_ != phase::open || m.empty())
         return ws::posted::closed;
-    auto const form = agreed_ ? form_of(*m.rep()) : m.rep()->plain();
+    auto const form = form_of(*m.rep());
     std::size_t const before = work_ ? work_->queue.size() + work_->waiting_posts : 0;
     auto const limit = settings_->send_limit;
     if (limit != 0 && before > 0 && (before >= limit || form.frame.size() > limit - before))
