@@ -4,11 +4,13 @@
 that the scripts rely on; how large the figures are says nothing."""
 import json
 import pathlib
+import runpy
 import shutil
 import socket
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "interop"))
+BENCH = pathlib.Path(__file__).resolve().parents[2] / "tools/bench"
+sys.path[:0] = [str(BENCH.parents[1] / "tests/interop"), str(BENCH)]
 import harness                                                                                  # noqa: E402
 from harness import Program, call, check, same                                                  # noqa: E402
 
@@ -65,7 +67,7 @@ class Scenarios:
         await self.run(server, "--connections", "3", "--in-flight", "70", "--size", "0", in_flight=70, size=0)
         await self.run(server, "--connections", "8", "--size", "200", "--text", text=True)
         await self.run(server, "--connections", "2", "--size", "300000", size=300000)
-        sizes = self.bench_sources / "sizes/chat.txt"
+        sizes = BENCH / "sizes/chat.txt"
         r = await self.run(server, "--sizes", str(sizes), "--in-flight", "3", sizes=str(sizes))
         check(330 < r["size"] < 350, f"a mean size of {r['size']}")
         await server.stop()
@@ -74,7 +76,7 @@ class Scenarios:
         server = await self.server("echo_server")
         r = await self.run(server, "--rate", "2000", "--connections", "10", rate=2000)
         same(sorted(r["sent_late_us"]), sorted(["mean", *PERCENTILES]), "how late it was itself")
-        await self.run(server, "--rate", "500", "--connections", "7", "--sizes", str(self.bench_sources / "sizes/market.txt"))
+        await self.run(server, "--rate", "500", "--connections", "7", "--sizes", str(BENCH / "sizes/market.txt"))
         await server.stop()
 
     async def raw(self):
@@ -127,7 +129,7 @@ class Scenarios:
         hub = await self.server("broadcast_hub")
         for more in ([], ["--in-flight", "4", "--size", "20"], ["--text"], ["--senders", "all"], ["--rate", "200"],
                      ["--senders", "3", "--in-flight", "2", "--text"], ["--senders", "all", "--rate", "100"],
-                     ["--sizes", str(self.bench_sources / "sizes/chat.txt"), "--senders", "2"]):
+                     ["--sizes", str(BENCH / "sizes/chat.txt"), "--senders", "2"]):
             await self.run(hub, "--mode", "broadcast", "--connections", "10", *more, mode="broadcast")
         await hub.stop()
         bare = await self.server("bare_epoll", "--mode", "broadcast")
@@ -144,7 +146,7 @@ class Scenarios:
         commands = [[str(self.bench / name)] for name in ("bare_epoll", "bare_uring", "wring_broadcast", "beast_echo", "websocketpp_echo",
                                                           "lws_echo") if (self.bench / name).is_file()]
         if shutil.which("node") and (self.npm / "node_modules/ws").is_dir():
-            commands.append([shutil.which("node"), str(self.bench_sources / "ws_echo.mjs"), str(self.npm)])
+            commands.append([shutil.which("node"), str(BENCH / "ws_echo.mjs"), str(self.npm)])
         for command in commands:
             for mode in ("echo", "broadcast"):
                 own = "wring" in command[0]
@@ -157,6 +159,26 @@ class Scenarios:
                     await self.run(server, "--mode", "churn", "--connections", "3")
                 server.process.terminate()
                 await server.exit(0)
+
+    async def ablation(self):
+        """Whichever feature is left out, what is sent arrives."""
+        for feature in ["", *runpy.run_path(str(BENCH / "ablate"))["FEATURES"]]:
+            server = await Program.start(str(given.ablated.resolve()), "--bind", "127.0.0.1:0", "--engine", "uring", env={"WRING_WITHOUT": feature},
+                                         ready=1)
+            await self.run(server, "--mode", "broadcast", "--connections", "10", "--in-flight", "4")
+            await self.run(server, "--mode", "broadcast", "--connections", "2", "--size", "800000", "--text")
+            await self.run(server, "--mode", "churn", "--connections", "3")
+            await server.stop()
+
+    async def shown(self):
+        """Without --quiet and --json: lines of progress, then the table."""
+        server = await self.server("echo_server")
+        status, output, errors = await call(str(self.bench / "load"), "--url", server.addresses[0], "--seconds", "2.5", "--warmup", "0")
+        same(status, 0, "exit status")
+        check("messages/s, 0 errors\n" in errors, f"no progress: {errors!r}")
+        for part in ("messages/s", "p50", "p99.99", "errors"):
+            check(part in output, f"no {part} in {output!r}")
+        await server.stop()
 
     async def complaints(self):
         server = await self.server("echo_server", "--max-message", "100")
@@ -174,19 +196,20 @@ class Scenarios:
         status, output, _ = await call(str(self.bench / "load"), "--help")
         check(status == 0 and "--rate N" in output, "--help")
 
-    bench_sources = pathlib.Path(__file__).resolve().parents[2] / "tools/bench"
-
 
 async def scenarios(suite):
     here = Scenarios(suite, given)
     for name, scenario in (("echo", here.echo), ("a constant rate", here.open_loop), ("plain TCP", here.raw),
                            ("compressed messages", here.compressed), ("TLS", here.tls), ("connections come and go", here.comes_and_goes),
                            ("idle connections", here.idle), ("broadcast", here.broadcast), ("the servers of the bench", here.peers),
-                           ("what goes wrong is told", here.complaints)):
+                           ("progress and the table", here.shown), ("what goes wrong is told", here.complaints)):
         await suite.run(f"load: {name}", scenario)
+    if given.engine == "uring":         # whose features they are
+        await suite.run("load: wring without each of its features", here.ablation)
 
 
 if __name__ == "__main__":
     given = harness.arguments(__doc__, engine=dict(default="auto"), bench=dict(type=pathlib.Path, required=True),
+                              ablated=dict(type=pathlib.Path, required=True),
                               npm=dict(type=pathlib.Path, default="", help="folder with node_modules/ws"))
     harness.main(scenarios, given.engine)

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: BSL-1.0
 """The arithmetic of tools/bench/run: names of loads, command lines of servers, medians and ratios. "ok - NAME" for each."""
 import pathlib
+import runpy
 import sys
 import traceback
 import types
 from unittest import mock
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools/bench"))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools/bench"))
 from comparison import loads, measure, servers, summary                                         # noqa: E402
 from comparison.servers import Server                                                           # noqa: E402
 
@@ -123,6 +125,20 @@ def tables():
     same(rows[0][:6], ["server", "frames", "server CPU ns", "min-max", "/ bare_epoll", "min-max"])
     same(rows[2][:6], ["a", "parsed", "150", "150-150", "1.50", "1.50-1.50"])
     same(rows[3][:3], ["b", "parsed", "failed"])
+
+
+def the_ablation_table_has_a_row_for_each_feature():
+    ablate, load = runpy.run_path(str(ROOT / "tools/bench/ablate")), loads.parse("64x1x64")
+    rows = ablate["rows_of"]([load], {load.name: {"simd": {"ratio_to_all": {"median": 1.254}}}})
+    same(rows[0], ["without", "64x1x64"])
+    same(rows[-1], ["simd", "1.25"])
+    same([row[0] for row in rows[1:]], ablate["FEATURES"])
+    same({row[1] for row in rows[1:-1]}, {"failed"})
+
+
+def each_feature_of_an_ablation_is_asked_for():
+    code = "".join(path.read_text() for path in (ROOT / "lib/src").rglob("*.cpp"))
+    same([f for f in runpy.run_path(str(ROOT / "tools/bench/ablate"))["FEATURES"] if f != "simd" and f"with::{f}" not in code], [])
 
 
 def an_interrupt_keeps_what_had_been_measured():
